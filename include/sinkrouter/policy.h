@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string_view>
+
+namespace sinkrouter {
+
+// What a KV head group reads at a decode step. Everything keeps the kept set: the sink block,
+// pinned blocks and the last `window` tokens.
+enum class PolicyKind {
+  kDense,      // every row
+  kMargin,     // the fewest granules whose estimated unread mass is at most epsilon
+  kRoute,      // as margin, but all or nothing per group
+  kCosine,     // the published test: v_0 alone when every q head's cos(q, k_0) >= tau
+  kStreaming,  // the kept set only (StreamingLLM)
+  kOracle,     // margin with true masses instead of estimates; for evaluation
+};
+
+std::string_view name(PolicyKind kind);           // "dense", "margin", ...
+PolicyKind parse_policy(std::string_view text);   // throws Error listing the known names
+
+struct PolicyOptions {
+  PolicyKind kind = PolicyKind::kMargin;
+  float epsilon = 0.05f;  // unread attention mass allowed per q head and step, in [0, 1)
+  int window = 64;        // last tokens always read, >= 1
+  int granule = 32;       // rows a list entry names: 1, or a divisor of the page size
+  float tau = 0.5f;       // cosine threshold, in [-1, 1]
+};
+
+// Throws Error naming the option and its range.
+void validate(const PolicyOptions& options, int page_size);
+
+}  // namespace sinkrouter

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kv/kv_view.h"
+#include "router/lists.h"
+#include "sinkrouter/dtype.h"
+
+// Parameters of every kernel: plain data, shapes beside each pointer. Activations are fp32; a
+// kernel reads nothing but what its parameters name.
+namespace sinkrouter {
+
+// Softmax attention of one query row per q head over the rows the lists name. An empty list gives
+// output 0 and lse -inf. With output == nullptr only the lse is computed and no value is read.
+struct DecodeAttentionParams {
+  const float* queries = nullptr;  // [sequences, q_heads, head_dim], post-RoPE
+  int q_heads = 0;                 // a multiple of kv.kv_heads
+  float scale = 0;                 // multiplies q.k, usually 1 / sqrt(head_dim)
+  KvView kv;
+  GranuleLists lists;
+  float* output = nullptr;  // [sequences, q_heads, head_dim]
+  float* lse = nullptr;     // [sequences, q_heads], natural log; may be nullptr
+  void* workspace = nullptr;         // decode_attention_workspace() bytes, 64-byte aligned
+  std::int64_t workspace_bytes = 0;
+};
+
+// Tier 0: estimated log-mass of every full block for every q head,
+//   e_b = log(32) + scale * q.mean_b + 0.5 * scale^2 * sum_i q_i^2 deviation_b,i^2.
+struct BlockScoresParams {
+  const float* queries = nullptr;  // [sequences, q_heads, head_dim]
+  int q_heads = 0;
+  float scale = 0;
+  KvView kv;  // page table and lengths; keys and values are not read
+  MomentsView moments;
+  float* scores = nullptr;  // [sequences, q_heads, score_stride]; block b < lengths / kBlockSize
+  std::int64_t score_stride = 0;
+};
+
+// Exact scaled logits of every row, for the oracle, cosine and inspection.
+struct RowLogitsParams {
+  const float* queries = nullptr;  // [sequences, q_heads, head_dim]
+  int q_heads = 0;
+  float scale = 0;
+  KvView kv;
+  float* logits = nullptr;  // [sequences, q_heads, logit_stride]; rows >= length are not written
+  std::int64_t logit_stride = 0;
+};
+
+// Dense causal attention of `tokens` consecutive queries of one sequence, the first at position
+// `first_position`, over a cache that already holds rows 0 .. first_position + tokens - 1.
+struct PrefillAttentionParams {
+  const float* queries = nullptr;  // [tokens, q_heads, head_dim], post-RoPE
+  int tokens = 0;
+  int first_position = 0;
+  int q_heads = 0;
+  float scale = 0;
+  KvView kv;                // sequences == 1, lengths[0] >= first_position + tokens
+  float* output = nullptr;  // [tokens, q_heads, head_dim]
+};
+
+// Moments of one block of one KV head from its 32 stored rows.
+struct BlockMomentsParams {
+  const void* keys = nullptr;  // [kBlockSize, head_dim], rows token_stride elements apart
+  DType dtype = DType::kBF16;
+  std::int64_t token_stride = 0;
+  int head_dim = 0;
+  std::uint8_t* codes = nullptr;  // [2, head_dim] e4m3: mean, deviation
+  float* scale = nullptr;         // [1]
+};
+
+// output[t] = input[t] * weight / sqrt(mean(input[t]^2) + epsilon)
+struct RmsNormParams {
+  const float* input = nullptr;  // [tokens, width]
+  const void* weight = nullptr;  // [width]
+  DType weight_dtype = DType::kF32;
+  int tokens = 0;
+  int width = 0;
+  float epsilon = 0;
+  float* output = nullptr;  // [tokens, width], may be input
+};
+
+// Rotates pairs (i, i + head_dim / 2) in place by position * inverse_frequency[i]; cos and sin
+// times attention_factor.
+struct RopeParams {
+  float* heads = nullptr;                     // [tokens, heads_per_token, head_dim]
+  const std::int32_t* positions = nullptr;    // [tokens]
+  const double* inverse_frequency = nullptr;  // [head_dim / 2]
+  int tokens = 0;
+  int heads_per_token = 0;
+  int head_dim = 0;
+  float attention_factor = 1.0f;
+};
+
+// output = silu(gate) * up
+struct SwigluParams {
+  const float* gate = nullptr;  // [tokens, width], rows gate_stride apart
+  const float* up = nullptr;    // [tokens, width], rows up_stride apart
+  std::int64_t gate_stride = 0;
+  std::int64_t up_stride = 0;
+  int tokens = 0;
+  int width = 0;
+  float* output = nullptr;  // [tokens, width], contiguous
+};
+
+// output[t, o] = sum_i input[t, i] * weight[o, i] (+ output when accumulate): torch.nn.Linear.
+struct LinearParams {
+  const float* input = nullptr;  // [tokens, inputs]
+  const void* weight = nullptr;  // [outputs, inputs], row-major
+  DType weight_dtype = DType::kF32;  // f32, bf16 or f16
+  int tokens = 0;
+  int inputs = 0;
+  int outputs = 0;
+  bool accumulate = false;
+  float* output = nullptr;  // [tokens, outputs]
+};
+
+}  // namespace sinkrouter
