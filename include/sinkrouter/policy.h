@@ -15,15 +15,15 @@ enum class PolicyKind {
   kOracle,     // margin with true masses instead of estimates; for evaluation
 };
 
-std::string_view name(PolicyKind kind);           // "dense", "margin", ...
-PolicyKind parse_policy(std::string_view text);   // throws Error listing the known names
+std::string_view name(PolicyKind kind);          // "dense", "margin", ...
+PolicyKind parse_policy(std::string_view text);  // throws Error listing the known names
 
 struct PolicyOptions {
   PolicyKind kind = PolicyKind::kMargin;
-  float epsilon = 0.05f;  // unread attention mass allowed per q head and step, in [0, 1)
-  int window = 64;        // last tokens always read, >= 1
-  int granule = 32;       // rows a list entry names: 1, or a divisor of the page size
-  float tau = 0.5f;       // cosine threshold, in [-1, 1]
+  float epsilon = 0.002f;  // unread attention mass allowed per q head and step, in [0, 1)
+  int window = 64;         // last tokens always read, >= 1
+  int granule = 32;        // rows a list entry names: 1, or a divisor of the page size
+  float tau = 0.5f;        // cosine threshold, in [-1, 1]
 };
 
 // Throws Error naming the option and its range.

@@ -13,11 +13,11 @@
     }                                                                                         \
   } while (false)
 
-#define SR_ASSERT(condition)                                                             \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]] {                                                     \
-      throw ::sinkrouter::Error(                                                         \
-          ::sinkrouter::Error::Kind::kInternal,                                          \
-          ::fmt::format("internal error: {} ({}:{})", #condition, __FILE__, __LINE__));  \
-    }                                                                                    \
+#define SR_ASSERT(condition)                                                            \
+  do {                                                                                  \
+    if (!(condition)) [[unlikely]] {                                                    \
+      throw ::sinkrouter::Error(                                                        \
+          ::sinkrouter::Error::Kind::kInternal,                                         \
+          ::fmt::format("internal error: {} ({}:{})", #condition, __FILE__, __LINE__)); \
+    }                                                                                   \
   } while (false)

@@ -67,14 +67,6 @@ float to_float(Float8E4M3 x) {
 }
 
 template <>
-BFloat16 from_float<BFloat16>(float x) {
-  std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
-  if (std::isnan(x)) return {static_cast<std::uint16_t>((bits >> 16) | 0x40)};
-  bits += 0x7fff + ((bits >> 16) & 1);
-  return {static_cast<std::uint16_t>(bits >> 16)};
-}
-
-template <>
 Float16 from_float<Float16>(float x) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000);

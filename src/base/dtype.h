@@ -33,7 +33,12 @@ inline float from_float<float>(float x) {
   return x;
 }
 template <>
-BFloat16 from_float<BFloat16>(float x);
+inline BFloat16 from_float<BFloat16>(float x) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const std::uint32_t quiet_nan = (bits >> 16) | 0x40;
+  return {static_cast<std::uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded)};
+}
 template <>
 Float16 from_float<Float16>(float x);
 template <>

@@ -17,7 +17,7 @@ namespace {
 class FileDescriptor {
  public:
   explicit FileDescriptor(const std::filesystem::path& path)
-      : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+      : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     SR_CHECK(fd_ >= 0, kInvalidFile, "cannot open {}: {}", path.string(), std::strerror(errno));
   }
   ~FileDescriptor() { ::close(fd_); }
@@ -33,7 +33,7 @@ class FileDescriptor {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const FileDescriptor file(path);
-  struct stat status{};
+  struct stat status {};
   SR_CHECK(::fstat(file.get(), &status) == 0, kInvalidFile, "cannot read the size of {}: {}",
            path.string(), std::strerror(errno));
   SR_CHECK(S_ISREG(status.st_mode), kInvalidFile, "{} is not a regular file", path.string());

@@ -15,7 +15,14 @@ namespace sinkrouter {
 namespace {
 
 constexpr int kSpinsBeforeSleep = 20000;
+constexpr int kSpinsBeforeYield = 1000;
 constexpr int kMaxThreads = 1024;
+
+constexpr std::uint64_t kGateInside = 0x7fffffff;
+constexpr std::uint64_t kGateClosed = 0x80000000;
+constexpr std::uint64_t open_gate(std::uint32_t generation) {
+  return std::uint64_t{generation} << 32;
+}
 
 void relax() {
 #if defined(__x86_64__)
@@ -57,18 +64,36 @@ void ThreadPool::run(int count, FunctionRef<void(int, int)> task) {
   next_.store(0, std::memory_order_relaxed);
   const bool alone = workers_.empty() || count == 1;
   if (!alone) {
-    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
+    const std::uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
+    gate_.store(open_gate(generation), std::memory_order_release);
+    generation_.store(generation, std::memory_order_release);
     generation_.notify_all();
   }
   drain(0);
   if (!alone) {
-    while (busy_.load(std::memory_order_acquire) != 0) relax();
+    gate_.fetch_or(kGateClosed, std::memory_order_acq_rel);
+    // A worker that has lost its core to another process needs this one to finish.
+    for (int spins = 0; (gate_.load(std::memory_order_acquire) & kGateInside) != 0; ++spins) {
+      if (spins < kSpinsBeforeYield) {
+        relax();
+      } else {
+        std::this_thread::yield();
+      }
+    }
   }
   if (failed_.load(std::memory_order_relaxed)) {
     failed_.store(false, std::memory_order_relaxed);
     std::rethrow_exception(std::exchange(failure_, nullptr));
   }
+}
+
+// Counts this worker into the loop of that generation, unless it has ended.
+bool ThreadPool::enter(std::uint32_t generation) {
+  std::uint64_t gate = gate_.load(std::memory_order_acquire);
+  while ((gate & ~kGateInside) == open_gate(generation)) {
+    if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) return true;
+  }
+  return false;
 }
 
 void ThreadPool::drain(int worker) {
@@ -96,10 +121,11 @@ void ThreadPool::worker_main(int worker) {
         generation_.wait(seen, std::memory_order_acquire);
       }
     }
-    ++seen;
+    seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
+    if (!enter(seen)) continue;
     drain(worker);
-    busy_.fetch_sub(1, std::memory_order_release);
+    gate_.fetch_sub(1, std::memory_order_release);
   }
 }
 

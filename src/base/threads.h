@@ -13,7 +13,8 @@ namespace sinkrouter {
 
 // A fixed set of workers that share loops. The calling thread is worker 0; the others spin briefly
 // for the next loop and then sleep, so back-to-back loops of a decode step cost about a
-// microsecond. run() allocates nothing. One loop at a time: run() is not reentrant.
+// microsecond. A worker that comes too late, because another process has its core, is not waited
+// for. run() allocates nothing. One loop at a time: run() is not reentrant.
 class ThreadPool {
  public:
   // threads = 0 takes every core this process may use.
@@ -30,14 +31,16 @@ class ThreadPool {
 
  private:
   void worker_main(int worker);
+  bool enter(std::uint32_t generation);
   void drain(int worker);
 
   std::vector<std::thread> workers_;
   const FunctionRef<void(int, int)>* task_ = nullptr;
   int count_ = 0;
   std::atomic<int> next_{0};
-  std::atomic<int> busy_{0};
   std::atomic<std::uint32_t> generation_{0};
+  // Of the loop in hand: its generation, whether it takes no more workers, how many are in it.
+  std::atomic<std::uint64_t> gate_{0};
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
   std::mutex failure_mutex_;

@@ -16,7 +16,7 @@ struct KernelDescriptor {
   std::string_view backend;  // "cpu", "cuda"
   DType dtype;               // of the KV cache or the weights
   int head_dim;
-  int max_group;             // q heads per KV head
+  int max_group;  // q heads per KV head
 };
 
 std::span<const KernelDescriptor> kernel_descriptors();

@@ -18,9 +18,9 @@ struct DecodeAttentionParams {
   float scale = 0;                 // multiplies q.k, usually 1 / sqrt(head_dim)
   KvView kv;
   GranuleLists lists;
-  float* output = nullptr;  // [sequences, q_heads, head_dim]
-  float* lse = nullptr;     // [sequences, q_heads], natural log; may be nullptr
-  void* workspace = nullptr;         // decode_attention_workspace() bytes, 64-byte aligned
+  float* output = nullptr;    // [sequences, q_heads, head_dim]
+  float* lse = nullptr;       // [sequences, q_heads], natural log; may be nullptr
+  void* workspace = nullptr;  // decode_attention_workspace() bytes, 64-byte aligned
   std::int64_t workspace_bytes = 0;
 };
 
@@ -104,8 +104,8 @@ struct SwigluParams {
 
 // output[t, o] = sum_i input[t, i] * weight[o, i] (+ output when accumulate): torch.nn.Linear.
 struct LinearParams {
-  const float* input = nullptr;  // [tokens, inputs]
-  const void* weight = nullptr;  // [outputs, inputs], row-major
+  const float* input = nullptr;      // [tokens, inputs]
+  const void* weight = nullptr;      // [outputs, inputs], row-major
   DType weight_dtype = DType::kF32;  // f32, bf16 or f16
   int tokens = 0;
   int inputs = 0;

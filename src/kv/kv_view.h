@@ -2,12 +2,10 @@
 
 #include <cstdint>
 
+#include "base/block_size.h"
 #include "sinkrouter/dtype.h"
 
 namespace sinkrouter {
-
-// Tokens whose keys share one set of moments (tier 0). Every page size is a multiple.
-inline constexpr int kBlockSize = 32;
 
 // One layer's paged KV cache as kernels see it: pointers and strides, nothing owned. Row `t` of
 // sequence `s` and KV head `h` starts at
@@ -28,6 +26,13 @@ struct KvView {
   std::int64_t page_table_stride = 0;
   const std::int32_t* lengths = nullptr;  // [sequences], tokens
 };
+
+// Elements from keys or values to row `token` of a sequence and KV head.
+inline std::int64_t row_offset(const KvView& kv, int sequence, int kv_head, int token) {
+  const std::int32_t page = kv.page_table[sequence * kv.page_table_stride + token / kv.page_size];
+  return page * kv.page_stride + kv_head * kv.head_stride +
+         (token % kv.page_size) * kv.token_stride;
+}
 
 // Moments of the post-RoPE keys of each full block, indexed by physical page. A block whose 32 rows
 // are not all written has no moments; the kept window always covers it.

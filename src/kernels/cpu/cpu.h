@@ -31,8 +31,7 @@ std::int64_t decode_attention_workspace(int sequences, int q_heads, int kv_heads
 void decode_attention(const DecodeAttentionParams& params, ThreadPool& threads);
 void block_scores(const BlockScoresParams& params, ThreadPool& threads);
 void row_logits(const RowLogitsParams& params, ThreadPool& threads);
-void prefill_attention(const PrefillAttentionParams& params, ThreadPool& threads,
-                       Scratch& scratch);
+void prefill_attention(const PrefillAttentionParams& params, ThreadPool& threads, Scratch& scratch);
 void block_moments(const BlockMomentsParams& params);
 void rms_norm(const RmsNormParams& params, ThreadPool& threads);
 void rope(const RopeParams& params, ThreadPool& threads);

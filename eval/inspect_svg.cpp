@@ -1,0 +1,255 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "sinkrouter/inspect.h"
+
+namespace sinkrouter {
+namespace {
+
+constexpr double kMargin = 36;
+constexpr double kHeader = 118;    // title and summary above the maps
+constexpr double kMapTop = 62;     // map title and axis above the cells
+constexpr double kAxisWidth = 44;  // layer numbers left of the cells
+constexpr double kBarGap = 14;
+constexpr double kBarWidth = 12;
+constexpr double kBarLabels = 34;
+constexpr double kMapGap = 40;
+constexpr double kLeastMapWidth = 150;  // of the cells, so that titles fit
+constexpr const char* kInk = "#1a1a1a";
+constexpr const char* kFaint = "#555555";
+
+struct Colour {
+  int red;
+  int green;
+  int blue;
+};
+using Scale = std::array<Colour, 5>;  // at 0, 0.25, 0.5, 0.75, 1
+
+constexpr Scale kBlues = {
+    {{247, 251, 255}, {198, 219, 239}, {107, 174, 214}, {33, 113, 181}, {8, 48, 107}}};
+constexpr Scale kGreens = {
+    {{247, 252, 245}, {199, 233, 192}, {116, 196, 118}, {35, 139, 69}, {0, 68, 27}}};
+constexpr Scale kOranges = {
+    {{255, 245, 235}, {253, 208, 162}, {253, 141, 60}, {217, 72, 1}, {127, 39, 4}}};
+
+Colour colour_at(const Scale& scale, double value) {
+  const double place = std::clamp(value, 0.0, 1.0) * (scale.size() - 1);
+  const auto low = std::min(static_cast<std::size_t>(place), scale.size() - 2);
+  const double share = place - static_cast<double>(low);
+  const auto mix = [&](int a, int b) { return static_cast<int>(std::lround(a + share * (b - a))); };
+  return {mix(scale[low].red, scale[low + 1].red), mix(scale[low].green, scale[low + 1].green),
+          mix(scale[low].blue, scale[low + 1].blue)};
+}
+
+std::string hex(const Colour& colour) {
+  return fmt::format("#{:02x}{:02x}{:02x}", colour.red, colour.green, colour.blue);
+}
+
+bool is_dark(const Colour& colour) {
+  return 0.299 * colour.red + 0.587 * colour.green + 0.114 * colour.blue < 140;
+}
+
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      default:
+        result += c;
+    }
+  }
+  return result;
+}
+
+// One value per layer and column.
+struct Map {
+  std::string id;
+  std::string title;
+  std::string subtitle;
+  std::string column_name;  // "head"
+  int columns = 0;
+  double widest_cell = 40;
+  Scale scale;
+  std::vector<double> values{};  // [layers, columns], in [0, 1]
+};
+
+double cell_width(const Map& map) { return std::clamp(520.0 / map.columns, 9.0, map.widest_cell); }
+double cells_width(const Map& map) { return cell_width(map) * map.columns; }
+double map_width(const Map& map) {
+  return kAxisWidth + std::max(kLeastMapWidth, cells_width(map) + kBarGap + kBarWidth + kBarLabels);
+}
+double cell_height(int layers) { return std::clamp(620.0 / layers, 9.0, 30.0); }
+
+// Labels so far apart that they do not touch.
+int label_step(double cell, double least) {
+  int step = 1;
+  while (step * cell < least) step *= 2;
+  return step;
+}
+
+void add_text(std::string& svg, double x, double y, double size, std::string_view anchor,
+              std::string_view colour, std::string_view text, std::string_view extra = "") {
+  svg += fmt::format(
+      R"svg(<text x="{:.1f}" y="{:.1f}" font-size="{}" text-anchor="{}" fill="{}"{}>{}</text>)svg"
+      "\n",
+      x, y, size, anchor, colour, extra, escaped(text));
+}
+
+void add_cells(std::string& svg, const Map& map, int layers, double left, double top) {
+  const double width = cell_width(map);
+  const double height = cell_height(layers);
+  const bool numbers = width >= 26 && height >= 14;
+  for (int layer = 0; layer < layers; ++layer) {
+    for (int column = 0; column < map.columns; ++column) {
+      const double value = map.values[static_cast<std::size_t>(layer) * map.columns + column];
+      const Colour fill = colour_at(map.scale, value);
+      const double x = left + column * width;
+      const double y = top + layer * height;
+      svg += fmt::format(
+          R"svg(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" stroke="#ffffff">)svg"
+          "<title>layer {}, {} {}: {:.3f}</title></rect>\n",
+          x, y, width, height, hex(fill), layer, map.column_name, column, value);
+      if (numbers) {
+        add_text(svg, x + width / 2, y + height / 2 + 3.8, 11, "middle",
+                 is_dark(fill) ? "#ffffff" : kInk, fmt::format("{:.2f}", value),
+                 R"( pointer-events="none")");
+      }
+    }
+  }
+  svg += fmt::format(
+      R"svg(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="none" stroke="#bbbbbb"/>)svg"
+      "\n",
+      left, top, cells_width(map), height * layers);
+}
+
+void add_axes(std::string& svg, const Map& map, int layers, double left, double top) {
+  const double width = cell_width(map);
+  const double height = cell_height(layers);
+  for (int layer = 0; layer < layers; layer += label_step(height, 14)) {
+    add_text(svg, left - 7, top + (layer + 0.5) * height + 4, 11, "end", kInk,
+             fmt::format("{}", layer));
+  }
+  for (int column = 0; column < map.columns; column += label_step(width, 20)) {
+    add_text(svg, left + (column + 0.5) * width, top - 6, 11, "middle", kInk,
+             fmt::format("{}", column));
+  }
+  const double x = left - 31;
+  const double y = top + layers * height / 2;
+  add_text(svg, x, y, 12, "middle", kFaint, "layer",
+           fmt::format(R"svg( transform="rotate(-90 {:.1f} {:.1f})")svg", x, y));
+  add_text(svg, left + cells_width(map) / 2, top + layers * height + 20, 12, "middle", kFaint,
+           map.column_name);
+}
+
+void add_bar(std::string& svg, const Map& map, int layers, double left, double top) {
+  const double height = std::min(220.0, cell_height(layers) * layers);
+  svg += fmt::format(R"(<linearGradient id="{}" x1="0" y1="1" x2="0" y2="0">)", map.id);
+  for (std::size_t stop = 0; stop < map.scale.size(); ++stop) {
+    svg += fmt::format(R"(<stop offset="{}%" stop-color="{}"/>)", 25 * stop, hex(map.scale[stop]));
+  }
+  svg += "</linearGradient>\n";
+  svg += fmt::format(
+      R"svg(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="url(#{})" stroke="#bbbbbb"/>)svg"
+      "\n",
+      left, top, kBarWidth, height, map.id);
+  for (double value : {0.0, 0.5, 1.0}) {
+    add_text(svg, left + kBarWidth + 5, top + height * (1 - value) + 4, 11, "start", kInk,
+             fmt::format("{:.1f}", value));
+  }
+}
+
+void add_map(std::string& svg, const Map& map, int layers, double left) {
+  const double cells_left = left + kAxisWidth;
+  const double top = kHeader + kMapTop;
+  add_text(svg, left, kHeader + 8, 15, "start", kInk, map.title, R"( font-weight="600")");
+  add_text(svg, left, kHeader + 26, 12, "start", kFaint, map.subtitle);
+  add_cells(svg, map, layers, cells_left, top);
+  add_axes(svg, map, layers, cells_left, top);
+  add_bar(svg, map, layers, cells_left + cells_width(map) + kBarGap, top);
+}
+
+std::vector<Map> maps_of(const InspectReport& report) {
+  Map sink{.id = "sink",
+           .title = "Sink mass",
+           .subtitle = "attention on position 0",
+           .column_name = "q head",
+           .columns = report.model.q_heads,
+           .scale = kBlues};
+  for (const HeadReport& head : report.heads) sink.values.push_back(head.sink_mass);
+  Map routed{.id = "routed",
+             .title = "Routed share",
+             .subtitle = "tokens that read the kept set only",
+             .column_name = "KV head",
+             .columns = report.model.kv_heads,
+             .widest_cell = 56,
+             .scale = kGreens};
+  Map read{.id = "read",
+           .title = "Rows read",
+           .subtitle = "share of the rows in the cache",
+           .column_name = "KV head",
+           .columns = report.model.kv_heads,
+           .widest_cell = 56,
+           .scale = kOranges};
+  for (const GroupReport& group : report.groups) {
+    routed.values.push_back(group.routed_share);
+    read.values.push_back(group.read_share);
+  }
+  return {sink, routed, read};
+}
+
+void add_header(std::string& svg, const InspectReport& report) {
+  const PolicyOptions& policy = report.policy;
+  add_text(svg, kMargin, 44, 21, "start", kInk,
+           fmt::format("What the heads of {} do", report.model.name), R"( font-weight="600")");
+  add_text(
+      svg, kMargin, 67, 13, "start", kFaint,
+      fmt::format("{} tokens of context, the last {} observed; policy {}, epsilon {:g}, "
+                  "window {}",
+                  report.context, report.tokens, name(policy.kind), policy.epsilon, policy.window));
+  add_text(svg, kMargin, 86, 13, "start", kFaint,
+           fmt::format("{:.0f}% of (head, token) pairs over 0.9 sink mass; KV read {:.1f}%, groups "
+                       "routed {:.0f}%; unread mass {:.4f} on average, over epsilon in {:.1f}%",
+                       100 * report.sunk_share, 100 * report.reads.kv_read_fraction(),
+                       100 * report.reads.routed_fraction(), report.audit.unread_mass_mean,
+                       100 * report.audit.over_epsilon));
+}
+
+}  // namespace
+
+std::string to_svg(const InspectReport& report) {
+  constexpr double kHeaderWidth = 760;
+  const std::vector<Map> maps = maps_of(report);
+  const int layers = report.model.layers;
+  double width = kMapGap * static_cast<double>(maps.size() - 1);
+  for (const Map& map : maps) width += map_width(map);
+  width = std::max(width, kHeaderWidth) + 2 * kMargin;
+  const double height = kHeader + kMapTop + cell_height(layers) * layers + 30 + kMargin;
+
+  std::string svg = fmt::format(
+      R"svg(<svg xmlns="http://www.w3.org/2000/svg" width="{0:.0f}" height="{1:.0f}" viewBox="0 0 {0:.0f} {1:.0f}" font-family="'DejaVu Sans', 'Helvetica Neue', Arial, sans-serif">)svg"
+      "\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
+      width, height);
+  add_header(svg, report);
+  double left = kMargin;
+  for (const Map& map : maps) {
+    add_map(svg, map, layers, left);
+    left += map_width(map) + kMapGap;
+  }
+  return svg + "</svg>\n";
+}
+
+}  // namespace sinkrouter

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kv/kv_view.h"
+#include "router/lists.h"
+
+// Where rows lie: shared by the backends that run on the host.
+namespace sinkrouter {
+
+// Elements from the base pointer to the row of `token`.
+inline std::int64_t row_offset(const KvView& kv, int sequence, int kv_head, std::int64_t token) {
+  const std::int64_t page = kv.page_table[sequence * kv.page_table_stride + token / kv.page_size];
+  return page * kv.page_stride + kv_head * kv.head_stride +
+         (token % kv.page_size) * kv.token_stride;
+}
+
+// Index into MomentsView::scales; codes start at 2 * head_dim times this.
+inline std::int64_t moments_index(const KvView& kv, int sequence, int kv_head, std::int64_t block) {
+  const std::int64_t blocks_per_page = kv.page_size / kBlockSize;
+  const std::int64_t page =
+      kv.page_table[sequence * kv.page_table_stride + block / blocks_per_page];
+  return (page * kv.kv_heads + kv_head) * blocks_per_page + block % blocks_per_page;
+}
+
+// Rows a list names: only its last granule can be cut by the length.
+inline std::int64_t list_rows(const GranuleLists& lists, int sequence, int kv_head,
+                              const KvView& kv) {
+  const std::int64_t count = lists.counts[std::int64_t{sequence} * kv.kv_heads + kv_head];
+  if (count <= 0) return 0;
+  const std::int64_t last_begin =
+      std::int64_t{lists.list(sequence, kv_head, kv.kv_heads)[count - 1]} * lists.granule;
+  const std::int64_t last_rows =
+      std::clamp<std::int64_t>(kv.lengths[sequence] - last_begin, 0, lists.granule);
+  return (count - 1) * lists.granule + last_rows;
+}
+
+}  // namespace sinkrouter

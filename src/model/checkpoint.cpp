@@ -1,0 +1,141 @@
+#include "model/checkpoint.h"
+
+#include <algorithm>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "model/json.h"
+
+namespace sinkrouter {
+namespace {
+
+constexpr std::size_t kMaxIndexBytes = std::size_t{64} << 20;
+constexpr std::string_view kSingleFile = "model.safetensors";
+constexpr std::string_view kIndexFile = "model.safetensors.index.json";
+constexpr std::string_view kExtension = ".safetensors";
+
+std::vector<std::string> list_files(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(directory, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  SR_CHECK(!error, kInvalidFile, "cannot list {}: {}", directory.string(), error.message());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool contains(const std::vector<std::string>& sorted_names, std::string_view name) {
+  return std::binary_search(sorted_names.begin(), sorted_names.end(), name);
+}
+
+[[noreturn]] void fail_without_weights(const std::filesystem::path& directory,
+                                       const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    for (const char* extension : {".bin", ".pth", ".pt", ".gguf"}) {
+      if (name.ends_with(extension) && !name.starts_with("training_args")) {
+        throw Error(Error::Kind::kInvalidFile,
+                    fmt::format("{} has no *.safetensors file; {} is a format that is not "
+                                "supported, convert it to safetensors",
+                                directory.string(), printable(name)));
+      }
+    }
+  }
+  throw Error(Error::Kind::kInvalidFile,
+              fmt::format("{} has no *.safetensors file", directory.string()));
+}
+
+bool is_plain_file_name(std::string_view name) {
+  return name.size() > kExtension.size() && name.ends_with(kExtension) &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+}
+
+std::string shape_text(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+}  // namespace
+
+std::map<std::string, std::string> parse_checkpoint_index(std::string_view json,
+                                                          std::string_view file) {
+  const nlohmann::json root = parse_json(json, file);
+  SR_CHECK(root.is_object(), kInvalidFile, "{}: is {}, expected a JSON object", file,
+           describe(root));
+  const JsonFields fields(root, file);
+  const nlohmann::json* map = fields.find("weight_map");
+  if (map == nullptr || !map->is_object() || map->empty()) {
+    fields.fail("weight_map", "an object with a file name for each tensor");
+  }
+  std::map<std::string, std::string> file_of;
+  for (const auto& [tensor, value] : map->items()) {
+    SR_CHECK(value.is_string() && is_plain_file_name(value.get_ref<const std::string&>()),
+             kInvalidFile,
+             "{}: weight_map has {} for tensor {}, expected a *.safetensors file in the same "
+             "directory",
+             file, describe(value), printable(tensor));
+    file_of.emplace(tensor, value.get<std::string>());
+  }
+  return file_of;
+}
+
+Checkpoint::Checkpoint(const std::filesystem::path& directory) : directory_(directory) {
+  const std::vector<std::string> names = list_files(directory);
+  if (sinkrouter::contains(names, kSingleFile)) {
+    add_file(directory / kSingleFile);
+  } else if (sinkrouter::contains(names, kIndexFile)) {
+    add_indexed_files(directory / kIndexFile);
+  } else {
+    for (const std::string& name : names) {
+      if (is_plain_file_name(name)) add_file(directory / name);
+    }
+  }
+  if (files_.empty()) fail_without_weights(directory, names);
+}
+
+void Checkpoint::add_file(const std::filesystem::path& path) {
+  const SafetensorsFile& file = files_.emplace_back(path);
+  for (const auto& [name, entry] : file.header().tensors) {
+    const auto [found, added] = file_of_.emplace(name, files_.size() - 1);
+    SR_CHECK(added, kInvalidFile, "{}: tensor {} is also in {}", path.string(), printable(name),
+             files_[found->second].path().filename().string());
+  }
+}
+
+void Checkpoint::add_indexed_files(const std::filesystem::path& index) {
+  const auto file_of =
+      parse_checkpoint_index(read_text_file(index, kMaxIndexBytes), index.string());
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : file_of) shards.insert(shard);
+  for (const std::string& shard : shards) add_file(directory_ / shard);
+  for (const auto& [tensor, shard] : file_of) {
+    const auto found = file_of_.find(tensor);
+    SR_CHECK(found != file_of_.end() && files_[found->second].path().filename() == shard,
+             kInvalidFile, "{}: weight_map has {} for tensor {}, which is not in that file",
+             index.string(), printable(shard), printable(tensor));
+  }
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : file_of_) names.push_back(name);
+  return names;
+}
+
+TensorView Checkpoint::tensor(std::string_view name, std::initializer_list<std::int64_t> shape) {
+  const std::span<const std::int64_t> expected(shape.begin(), shape.size());
+  const auto found = file_of_.find(name);
+  SR_CHECK(found != file_of_.end(), kInvalidFile,
+           "{}: no tensor {} in {} safetensors file(s), expected one with shape {}",
+           directory_.string(), printable(name), files_.size(), shape_text(expected));
+  SafetensorsFile& file = files_[found->second];
+  const std::vector<std::int64_t>& actual = file.header().tensors.find(name)->second.shape;
+  SR_CHECK(std::equal(actual.begin(), actual.end(), expected.begin(), expected.end()), kInvalidFile,
+           "{}: tensor {} has shape {}, expected {} by config.json", file.path().string(),
+           printable(name), shape_text(actual), shape_text(expected));
+  return file.tensor(name);
+}
+
+}  // namespace sinkrouter

@@ -1,0 +1,62 @@
+#include "sinkrouter/policy.h"
+
+#include <array>
+
+#include "base/block_size.h"
+#include "base/check.h"
+
+namespace sinkrouter {
+namespace {
+
+constexpr std::array kKinds = {PolicyKind::kDense,  PolicyKind::kMargin,    PolicyKind::kRoute,
+                               PolicyKind::kCosine, PolicyKind::kStreaming, PolicyKind::kOracle};
+constexpr int kMaxWindow = 1 << 20;
+
+}  // namespace
+
+std::string_view name(PolicyKind kind) {
+  switch (kind) {
+    case PolicyKind::kDense:
+      return "dense";
+    case PolicyKind::kMargin:
+      return "margin";
+    case PolicyKind::kRoute:
+      return "route";
+    case PolicyKind::kCosine:
+      return "cosine";
+    case PolicyKind::kStreaming:
+      return "streaming";
+    case PolicyKind::kOracle:
+      return "oracle";
+  }
+  SR_ASSERT(false);
+}
+
+PolicyKind parse_policy(std::string_view text) {
+  for (PolicyKind kind : kKinds) {
+    if (text == name(kind)) return kind;
+  }
+  throw Error(
+      Error::Kind::kInvalidArgument,
+      fmt::format("unknown policy '{}': expected dense, margin, route, cosine, streaming or oracle",
+                  text));
+}
+
+void validate(const PolicyOptions& options, int page_size) {
+  SR_CHECK(options.epsilon >= 0.0f && options.epsilon < 1.0f, kInvalidArgument,
+           "epsilon is {}: expected a number in [0, 1)", options.epsilon);
+  SR_CHECK(options.window >= 1 && options.window <= kMaxWindow, kInvalidArgument,
+           "window is {}: expected 1 to {} tokens", options.window, kMaxWindow);
+  SR_CHECK(options.tau >= -1.0f && options.tau <= 1.0f, kInvalidArgument,
+           "tau is {}: expected a number in [-1, 1]", options.tau);
+  SR_CHECK(options.granule >= 1 && page_size >= 1 && page_size % options.granule == 0,
+           kInvalidArgument, "granule is {}: expected a divisor of the page size, {}",
+           options.granule, page_size);
+  const bool needs_block_estimates =
+      options.kind == PolicyKind::kMargin || options.kind == PolicyKind::kRoute;
+  SR_CHECK(!needs_block_estimates || options.granule % kBlockSize == 0, kInvalidArgument,
+           "granule is {}: policy {} estimates blocks, expected a multiple of {}", options.granule,
+           name(options.kind), kBlockSize);
+}
+
+}  // namespace sinkrouter

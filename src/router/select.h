@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "router/kept_set.h"
+
+// Policies: each writes the list of one KV head group of one sequence, ascending and without
+// duplicates, with room for kept.granules entries. Nothing allocates. Lists of different groups may
+// be written concurrently with scratch of their own.
+namespace sinkrouter {
+
+struct Selection {
+  int count = 0;        // entries written
+  bool routed = false;  // nothing beyond the kept set was needed (cosine: the list is {0})
+};
+
+// Estimated (oracle: true) log-masses of one group's granules, scaled as the logits are.
+struct GroupEstimates {
+  float* log_masses = nullptr;  // [group, stride]; entries [0, kept.tail_begin) are used, those of
+                                // kept granules are overwritten
+  std::int64_t stride = 0;
+  const float* kept_lse = nullptr;  // [group]: exact log-sum-exp over the kept granules
+  int group = 0;                    // q heads that share the KV head
+};
+
+// Bytes of 64-byte aligned scratch a selection over up to `granules` granules needs; a multiple of
+// 64, so that workers can have theirs side by side.
+std::int64_t select_scratch_bytes(int granules);
+
+// For each q head the fewest granules, largest estimate first (lower index first among equals),
+// that leave an estimated unread mass of at most epsilon; the group's list is the union with the
+// kept set. Whatever is not a number, or leaves no mass to compare with, reads everything.
+Selection select_margin(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
+                        void* scratch, std::int32_t* list);
+
+// The kept set when no q head needs more under the same rule, else everything.
+Selection select_route(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
+                       void* scratch, std::int32_t* list);
+
+Selection select_streaming(const KeptSet& kept, std::int32_t* list);
+
+// Never counts as routed.
+Selection select_dense(int granules, std::int32_t* list);
+
+// Granule 1: {0} when every q head's cos(q, k_0) >= tau, else all `length` rows. A cosine that is
+// not a number objects.
+Selection select_cosine(int length, std::span<const float> cosines, float tau, std::int32_t* list);
+
+}  // namespace sinkrouter

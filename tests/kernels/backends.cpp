@@ -1,0 +1,72 @@
+#include <hwy/highway.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/harness.h"
+
+namespace sinkrouter::kernel_tests {
+namespace {
+
+struct CpuState {
+  explicit CpuState(std::int64_t instruction_set, int thread_count)
+      : target(instruction_set), threads(thread_count) {}
+
+  // Kernels choose their code at each call, so the instruction set is set before each.
+  void select() const {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+
+  std::int64_t target;
+  ThreadPool threads;
+  cpu::Scratch scratch;
+};
+
+KernelBackend cpu_backend(std::int64_t target, int thread_count) {
+  const auto state = std::make_shared<CpuState>(target, thread_count);
+  const auto on_threads = [state](auto kernel) {
+    return [state, kernel](const auto& params) {
+      state->select();
+      kernel(params, state->threads);
+    };
+  };
+  const auto with_scratch = [state](auto kernel) {
+    return [state, kernel](const auto& params) {
+      state->select();
+      kernel(params, state->threads, state->scratch);
+    };
+  };
+  KernelBackend backend;
+  backend.name = std::string("cpu_") + hwy::TargetName(target) + "_" +
+                 std::to_string(thread_count) + (thread_count == 1 ? "_thread" : "_threads");
+  backend.decode_workspace = [thread_count](const DecodeAttentionParams& params) {
+    return cpu::decode_attention_workspace(params.kv.sequences, params.q_heads, params.kv.kv_heads,
+                                           params.kv.head_dim, thread_count);
+  };
+  backend.decode_attention = on_threads(cpu::decode_attention);
+  backend.prefill_attention = with_scratch(cpu::prefill_attention);
+  backend.block_scores = on_threads(cpu::block_scores);
+  backend.row_logits = on_threads(cpu::row_logits);
+  backend.block_moments = [state](const BlockMomentsParams& params) {
+    state->select();
+    cpu::block_moments(params);
+  };
+  backend.rms_norm = on_threads(cpu::rms_norm);
+  backend.rope = on_threads(cpu::rope);
+  backend.swiglu = on_threads(cpu::swiglu);
+  backend.linear = with_scratch(cpu::linear);
+  return backend;
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<const KernelBackend>> all_backends() {
+  std::vector<std::shared_ptr<const KernelBackend>> backends;
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    for (const int threads : {1, 3}) {
+      backends.push_back(std::make_shared<KernelBackend>(cpu_backend(target, threads)));
+    }
+  }
+  return backends;
+}
+
+}  // namespace sinkrouter::kernel_tests

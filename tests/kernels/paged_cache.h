@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/params.h"
+
+namespace sinkrouter::kernel_tests {
+
+struct CacheShape {
+  DType dtype = DType::kF32;
+  int page_size = 64;
+  int kv_heads = 1;
+  int head_dim = 64;
+  std::vector<std::int32_t> lengths;
+};
+
+// A paged KV cache with shuffled pages, padded strides and spare pages, all NaN until rows are
+// filled.
+class PagedCache {
+ public:
+  PagedCache(CacheShape shape, Rng& rng);
+
+  // Random keys and values for one row.
+  void fill_row(int sequence, int kv_head, int token, float key_deviation, Rng& rng);
+  void fill_all(float key_deviation, Rng& rng);
+  void poison_row(int sequence, int kv_head, int token);
+
+  const KvView& view() const { return view_; }
+
+ private:
+  void put(std::vector<std::byte>& rows, std::int64_t index, float value);
+
+  CacheShape shape_;
+  std::vector<std::int32_t> page_table_;
+  std::vector<std::byte> keys_;
+  std::vector<std::byte> values_;
+  KvView view_;
+};
+
+// Lists over such a cache; entries past each count name granules that do not exist.
+class Lists {
+ public:
+  Lists(const KvView& kv, int granule);
+
+  // A random ascending subset with this share of the granules.
+  void choose(int sequence, int kv_head, double share, Rng& rng);
+  std::vector<int> tokens(int sequence, int kv_head) const;  // those the list names
+  const GranuleLists& view() const { return view_; }
+
+ private:
+  KvView kv_;
+  std::vector<std::int32_t> granules_;
+  std::vector<std::int32_t> counts_;
+  GranuleLists view_;
+};
+
+}  // namespace sinkrouter::kernel_tests

@@ -1,0 +1,84 @@
+#include "sinkrouter/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "sinkrouter/error.h"
+
+namespace sinkrouter::test {
+namespace {
+
+constexpr PolicyKind kKinds[] = {PolicyKind::kDense,  PolicyKind::kMargin,    PolicyKind::kRoute,
+                                 PolicyKind::kCosine, PolicyKind::kStreaming, PolicyKind::kOracle};
+
+std::string refusal(const PolicyOptions& options, int page_size = 64) {
+  try {
+    validate(options, page_size);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), Error::Kind::kInvalidArgument);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Policy, NamesRoundTrip) {
+  for (PolicyKind kind : kKinds) EXPECT_EQ(parse_policy(name(kind)), kind);
+  EXPECT_EQ(name(PolicyKind::kMargin), "margin");
+}
+
+TEST(Policy, UnknownNamesListTheKnownOnes) {
+  for (const char* text : {"", "Margin", "quest", "margin "}) {
+    try {
+      parse_policy(text);
+      FAIL() << text;
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      for (PolicyKind kind : kKinds) {
+        EXPECT_NE(message.find(name(kind)), std::string::npos) << message;
+      }
+    }
+  }
+}
+
+TEST(Policy, DefaultsAreValidForEveryPageSize) {
+  for (PolicyKind kind : kKinds) {
+    for (int page_size : {32, 64, 128, 256}) {
+      EXPECT_EQ(refusal({.kind = kind}, page_size), "") << name(kind) << page_size;
+    }
+  }
+}
+
+TEST(Policy, RangesAreChecked) {
+  for (float epsilon : {-0.1f, 1.0f, NAN, INFINITY, -INFINITY}) {
+    EXPECT_NE(refusal({.epsilon = epsilon}).find("epsilon"), std::string::npos) << epsilon;
+  }
+  for (float epsilon : {0.0f, 1e-30f, 0.999f}) EXPECT_EQ(refusal({.epsilon = epsilon}), "");
+  for (int window : {0, -1, (1 << 20) + 1}) {
+    EXPECT_NE(refusal({.window = window}).find("window"), std::string::npos) << window;
+  }
+  for (int window : {1, 1 << 20}) EXPECT_EQ(refusal({.window = window}), "");
+  for (float tau : {-1.1f, 1.1f, NAN}) {
+    EXPECT_NE(refusal({.tau = tau}).find("tau"), std::string::npos) << tau;
+  }
+  for (float tau : {-1.0f, 1.0f}) EXPECT_EQ(refusal({.tau = tau}), "");
+}
+
+TEST(Policy, GranulesDivideThePage) {
+  for (PolicyKind kind : kKinds) {
+    for (int granule : {0, -32, 3, 48, 128}) {
+      EXPECT_NE(refusal({.kind = kind, .granule = granule}).find("granule"), std::string::npos)
+          << name(kind) << granule;
+    }
+    EXPECT_EQ(refusal({.kind = kind, .granule = 64}), "");
+    const bool estimates_blocks = kind == PolicyKind::kMargin || kind == PolicyKind::kRoute;
+    for (int granule : {1, 16}) {
+      EXPECT_EQ(refusal({.kind = kind, .granule = granule}).empty(), !estimates_blocks)
+          << name(kind) << granule;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sinkrouter::test

@@ -1,0 +1,193 @@
+"""The training model: Llama in Hugging Face's convention, with the sink's mass readable.
+
+The last value channel of each KV head is reserved: it is 1 at position 0 and 0 elsewhere, so the
+last channel of a head's attention output is p_0, the mass on position 0, at no cost in any fused
+attention kernel. The channel is cleared before the output projection; export.py sets its weights
+to zero, which leaves an ordinary checkpoint.
+
+Tokens are kept flat ([rows * length, ...]), so that the compiled parts see one shape at every
+context length and only the attention call sees rows.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sinks import sink_penalty
+
+FLAT_WEIGHTS = ("q", "k", "v", "o", "gate", "up", "down")
+
+
+class Llama(nn.Module):
+    """fp32 master weights, stacked over layers."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = c = config
+        wide, narrow = c.q_heads * c.head_dim, c.kv_heads * c.head_dim
+        shapes = {
+            "q": (wide, c.hidden),
+            "k": (narrow, c.hidden),
+            "v": (narrow, c.hidden),
+            "o": (c.hidden, wide),
+            "gate": (c.ffn, c.hidden),
+            "up": (c.ffn, c.hidden),
+            "down": (c.hidden, c.ffn),
+        }
+        for name, shape in shapes.items():
+            std = 0.02 / math.sqrt(2 * c.layers) if name in ("o", "down") else 0.02
+            setattr(self, name, nn.Parameter(torch.randn(c.layers, *shape) * std))
+        self.embed = nn.Parameter(torch.randn(c.vocab, c.hidden) * 0.02)
+        self.norm_attention = nn.Parameter(torch.ones(c.layers, c.hidden))
+        self.norm_mlp = nn.Parameter(torch.ones(c.layers, c.hidden))
+        self.norm_final = nn.Parameter(torch.ones(c.hidden))
+
+    def half(self, dtype):
+        """The weights in the compute type, one tensor per layer."""
+        qkv = torch.cat([self.q, self.k, self.v], 1).to(dtype).unbind(0)
+        gate_up = torch.cat([self.gate, self.up], 1).to(dtype).unbind(0)
+        return {
+            "embed": self.embed.to(dtype),
+            "qkv": qkv,
+            "gate_up": gate_up,
+            "o": self.o.to(dtype).unbind(0),
+            "down": self.down.to(dtype).unbind(0),
+            "norm_attention": self.norm_attention.unbind(0),
+            "norm_mlp": self.norm_mlp.unbind(0),
+            "norm_final": self.norm_final,
+        }
+
+
+def rms_norm(x, weight, eps):
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
+
+
+def rope_tables(config, length, device):
+    """cos and sin, [length, head_dim], halves repeated as in Hugging Face's Llama."""
+    steps = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float64)
+    frequencies = config.rope_theta ** (-steps / config.head_dim)
+    angles = torch.arange(length, device=device, dtype=torch.float64)[:, None] * frequencies
+    angles = torch.cat([angles, angles], -1)
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x, cos, sin):
+    first, second = x.float().chunk(2, -1)
+    turned = torch.cat([-second, first], -1)
+    return (x.float() * cos[:, None] + turned * sin[:, None]).to(x.dtype)
+
+
+class TrainingGraph:
+    """Forward pass and loss. attend(q, k, v) takes [rows, heads, length, dim]."""
+
+    def __init__(self, config, attend, compile_parts):
+        self.config = config
+        self.attend = attend
+        wrap = torch.compile if compile_parts else (lambda f, **_: f)
+        self.before = wrap(self._before_attention, dynamic=False)
+        self.after = wrap(self._after_attention, dynamic=False)
+        self.head = wrap(self._head_losses, dynamic=False)
+        self.tables = {}
+
+    def positions(self, rows, length, device):
+        """cos, sin and "is position 0" for rows * length flat tokens."""
+        key = (rows, length)
+        if key not in self.tables:
+            cos, sin = rope_tables(self.config, length, device)
+            first = torch.zeros(rows, length, device=device)
+            first[:, 0] = 1
+            tables = (cos.repeat(rows, 1), sin.repeat(rows, 1), first.flatten())
+            self.tables[key] = tables
+        return self.tables[key]
+
+    def _before_attention(self, x, qkv, norm, cos, sin, first):
+        c = self.config
+        tokens = x.shape[0]
+        out = (rms_norm(x, norm, c.norm_eps) @ qkv.t()).view(tokens, -1, c.head_dim)
+        q, k, v = out.split([c.q_heads, c.kv_heads, c.kv_heads], 1)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        mark = first.to(v.dtype)[:, None, None].expand(tokens, c.kv_heads, 1)
+        v = torch.cat([v[..., :-1], mark], -1)
+        return q, self._expand(k), self._expand(v)
+
+    def _expand(self, x):
+        tokens, heads, dim = x.shape
+        group = self.config.heads_per_group
+        return x[:, :, None].expand(tokens, heads, group, dim).reshape(tokens, heads * group, dim)
+
+    def _after_attention(self, x, attended, o, gate_up, down, norm, first):
+        c = self.config
+        tokens = x.shape[0]
+        sink_mass = attended[..., -1].float()
+        penalty, sunk = sink_penalty(sink_mass, 1 - first, c.kv_heads)
+        kept = torch.arange(c.head_dim, device=x.device) < c.head_dim - 1
+        attended = attended * kept.to(attended.dtype)
+        x = x + attended.reshape(tokens, -1) @ o.t()
+        gate, up = (rms_norm(x, norm, c.norm_eps) @ gate_up.t()).chunk(2, -1)
+        return x + (F.silu(gate) * up) @ down.t(), penalty, sunk
+
+    def _head_losses(self, x, norm, embed, targets, weights):
+        """Weighted loss, and the plain sums over text (weight 1) and answers (above 1)."""
+        logits = (rms_norm(x, norm, self.config.norm_eps) @ embed.t()).float()
+        loss = F.cross_entropy(logits, targets, reduction="none")
+        weights = weights.float()
+        text = (weights == 1).float()
+        answer = (weights > 1).float()
+        seen = torch.stack([(loss * text).sum(), (loss * answer).sum()])
+        return (loss * weights).sum(), seen.detach()
+
+    def __call__(self, weights, tokens, target_weights, chunks=4):
+        """tokens [rows, length + 1]. Returns a dict of scalars; `loss` and `penalty` have gradients."""
+        c = self.config
+        rows, length = tokens.shape[0], tokens.shape[1] - 1
+        cos, sin, first = self.positions(rows, length, tokens.device)
+        x = F.embedding(tokens[:, :-1].reshape(-1), weights["embed"])
+        penalty = sunk = 0.0
+        for layer in range(c.layers):
+            q, k, v = self.before(
+                x,
+                weights["qkv"][layer],
+                weights["norm_attention"][layer],
+                cos,
+                sin,
+                first,
+            )
+            q, k, v = (t.view(rows, length, c.q_heads, c.head_dim).transpose(1, 2) for t in (q, k, v))
+            attended = self.attend(q, k, v).transpose(1, 2).reshape(rows * length, c.q_heads, c.head_dim)
+            x, layer_penalty, layer_sunk = self.after(
+                x,
+                attended,
+                weights["o"][layer],
+                weights["gate_up"][layer],
+                weights["down"][layer],
+                weights["norm_mlp"][layer],
+                first,
+            )
+            penalty = penalty + layer_penalty / c.layers
+            sunk = sunk + layer_sunk / c.layers
+        targets = tokens[:, 1:].reshape(-1)
+        flat_weights = target_weights.reshape(-1)
+        total, seen = 0.0, 0.0
+        for part in range(chunks):
+            at = slice(part * x.shape[0] // chunks, (part + 1) * x.shape[0] // chunks)
+            part_total, part_seen = self.head(
+                x[at],
+                weights["norm_final"],
+                weights["embed"],
+                targets[at],
+                flat_weights[at],
+            )
+            total = total + part_total
+            seen = seen + part_seen
+        text_count = (flat_weights == 1).sum().clamp(min=1)
+        answer_count = (flat_weights > 1).sum().clamp(min=1)
+        return {
+            "loss": total / flat_weights.sum().float(),
+            "penalty": penalty,
+            "sunk": sunk.detach(),
+            "text": seen[0] / text_count,
+            "answer": seen[1] / answer_count,
+        }
