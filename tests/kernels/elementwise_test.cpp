@@ -42,6 +42,13 @@ TEST_P(Elementwise, RmsNorm) {
   }
 }
 
+// Near the smallest floats a kernel may saturate: they count as 0.
+void flush_tiny(std::span<float> values) {
+  for (float& value : values) {
+    if (std::fabs(value) < 1e-30f) value = 0;
+  }
+}
+
 TEST_P(Elementwise, Swiglu) {
   for (int i = 0; i < 12; ++i) {
     SwigluParams params;
@@ -61,7 +68,12 @@ TEST_P(Elementwise, Swiglu) {
     Guarded<float> output(elements);
     params.output = output.data();
     backend().swiglu(params);
-    EXPECT_TRUE(close(output.span(), expected, 1e-6));
+    // exp turns the rounding of its argument into a relative error that grows with the argument.
+    float largest = 0;
+    for (float value : gate) largest = std::fmax(largest, std::fabs(value));
+    flush_tiny(expected);
+    flush_tiny(output.span());
+    EXPECT_TRUE(close(output.span(), expected, 1e-6 + 1.2e-7 * largest));
     EXPECT_TRUE(output.guards_intact());
   }
 }
