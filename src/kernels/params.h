@@ -36,6 +36,41 @@ struct BlockScoresParams {
   std::int64_t score_stride = 0;
 };
 
+// Queries as sketches meet them: rotation * query, in whole multiples of a step that makes the
+// largest 127. A query with a value that is not finite has step NaN and codes 0.
+struct SketchQueriesParams {
+  const float* queries = nullptr;   // [rows, head_dim], post-RoPE
+  const float* rotation = nullptr;  // [head_dim, head_dim]
+  int rows = 0;
+  int head_dim = 0;
+  std::int8_t* codes = nullptr;  // [rows, head_dim]
+  float* steps = nullptr;        // [rows]
+};
+
+// Tier 1: estimated logits of all rows of the listed blocks for every q head. With x the query's
+// codes, c a row's codes, s its scale and m = (2^bits - 1) / 2,
+//   e = scale * q.mean_b + scale * step * s * sum_i x_i (c_i - m)
+//       + 0.5 * scale^2 * |q|^2 * sketch_noise(bits) * s^2;
+// the last term is the mass that the quantisation noise hides.
+struct RowScoresParams {
+  const float* queries = nullptr;            // [sequences, q_heads, head_dim]
+  const std::int8_t* query_codes = nullptr;  // [sequences, q_heads, head_dim], of sketch_queries
+  const float* query_steps = nullptr;        // [sequences, q_heads]
+  int q_heads = 0;
+  float scale = 0;
+  KvView kv;  // page table and lengths; keys and values are not read
+  MomentsView moments;
+  SketchView sketches;
+  GranuleLists blocks;      // granule kBlockSize; full blocks only
+  float* scores = nullptr;  // [sequences, q_heads, score_stride]: row r of the j-th listed block at
+                            // j * kBlockSize + r
+  std::int64_t score_stride = 0;
+};
+
+// Variance that quantising leaves in a channel of the rotated residual, in squares of a row's
+// scale, for the quantiser of RowSketchesParams.
+constexpr float sketch_noise(int bits) { return bits == 2 ? 0.1198f : 0.1027f; }
+
 // Exact scaled logits of every row, for the oracle, cosine and inspection.
 struct RowLogitsParams {
   const float* queries = nullptr;  // [sequences, q_heads, head_dim]
@@ -67,6 +102,26 @@ struct BlockMomentsParams {
   std::uint8_t* codes = nullptr;  // [2, head_dim] e4m3: mean, deviation
   float* scale = nullptr;         // [1]
 };
+
+// Sketches of one block of one KV head from its 32 stored rows and its mean. With r the rotated
+// residual of a row and g = sketch_step(bits) * |r| / sqrt(head_dim): code_i = r_i / g + m to the
+// nearest of 0 ... 2^bits - 1, and the scale is the least-squares one, <r, w> / <w, w> with
+// w = code - m, in fp16. A row that is all mean has scale 0.
+struct RowSketchesParams {
+  const void* keys = nullptr;  // [kBlockSize, head_dim], rows token_stride elements apart
+  DType dtype = DType::kBF16;
+  std::int64_t token_stride = 0;
+  int head_dim = 0;
+  const std::uint8_t* mean_codes = nullptr;  // [head_dim] e4m3
+  float mean_scale = 0;
+  const float* rotation = nullptr;  // [head_dim, head_dim]
+  int bits = 2;                     // 2 or 4
+  std::uint32_t* codes = nullptr;   // [head_dim * bits / 32, kBlockSize], packed as in SketchView
+  Float16* scales = nullptr;        // [kBlockSize]
+};
+
+// The best step of a uniform quantiser of a standard normal.
+constexpr float sketch_step(int bits) { return bits == 2 ? 0.9957f : 0.3352f; }
 
 // output[t] = input[t] * weight / sqrt(mean(input[t]^2) + epsilon)
 struct RmsNormParams {

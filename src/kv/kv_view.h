@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "base/block_size.h"
-#include "sinkrouter/dtype.h"
+#include "base/dtype.h"
 
 namespace sinkrouter {
 
@@ -40,6 +40,19 @@ inline std::int64_t row_offset(const KvView& kv, int sequence, int kv_head, int 
 struct MomentsView {
   const std::uint8_t* codes = nullptr;  // [pages, kv_heads, page_size / kBlockSize, 2, head_dim]
   const float* scales = nullptr;        // [pages, kv_heads, page_size / kBlockSize]
+};
+
+// Sketches of the post-RoPE keys of each full block (tier 1), indexed by physical page: what the
+// block's mean leaves of a key, rotated and quantised.
+//   key ~ mean + rotation^T * scales[row] * (code - (2^bits - 1) / 2)
+// A word holds 32 / bits consecutive channels of one row: byte b of it, `bits` bits from bit
+// bits * j on, is the code of its channel 4 * j + b.
+struct SketchView {
+  int bits = 2;                          // 2 or 4
+  const std::uint32_t* codes = nullptr;  // [pages, kv_heads, page_size / kBlockSize,
+                                         //  head_dim * bits / 32, kBlockSize]
+  const Float16* scales = nullptr;       // [pages, kv_heads, page_size / kBlockSize, kBlockSize]
+  const float* rotation = nullptr;       // [head_dim, head_dim], orthogonal, row-major
 };
 
 }  // namespace sinkrouter
