@@ -32,6 +32,7 @@ inline ReadStats sum(const ReadStats& a, const ReadStats& b) {
   return {.tokens = a.tokens + b.tokens,
           .router_bytes = a.router_bytes + b.router_bytes,
           .attention_bytes = a.attention_bytes + b.attention_bytes,
+          .audit_bytes = a.audit_bytes + b.audit_bytes,
           .dense_bytes = a.dense_bytes + b.dense_bytes,
           .decisions = a.decisions + b.decisions,
           .routed_decisions = a.routed_decisions + b.routed_decisions};

@@ -26,11 +26,15 @@ inline void add_policy(Json& json, const PolicyOptions& policy) {
   json["epsilon"] = as_written(policy.epsilon);
   json["window"] = policy.window;
   json["granule"] = policy.granule;
+  json["audit_share"] = as_written(policy.audit_share);
+  json["block_share"] = as_written(policy.block_share);
   json["tau"] = as_written(policy.tau);
 }
 
 inline void add_reads(Json& json, const ReadStats& reads) {
   json["kv_read_fraction"] = reads.kv_read_fraction();
+  json["router_read_fraction"] = reads.fraction_of_dense(reads.router_bytes);
+  json["audit_read_fraction"] = reads.fraction_of_dense(reads.audit_bytes);
   json["routed_fraction"] = reads.routed_fraction();
 }
 

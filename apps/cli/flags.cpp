@@ -26,6 +26,9 @@ void EngineFlags::add_to(CLI::App& command) {
   command.add_option("--page-size", page_size_, "tokens per KV page: 32, 64, 128 or 256")
       ->capture_default_str()
       ->type_name("N");
+  command.add_option("--sketch-bits", sketch_bits_, "bits a channel of row sketches: 0, 2 or 4")
+      ->capture_default_str()
+      ->type_name("N");
   command.add_option("--capacity", capacity_, "KV pool in tokens; 0 fits the command's needs")
       ->capture_default_str()
       ->type_name("N");
@@ -39,6 +42,7 @@ std::unique_ptr<Engine> EngineFlags::open(std::int64_t capacity_tokens) const {
   options.threads = threads_;
   options.kv_dtype = parse_dtype(kv_dtype_);
   options.page_size = page_size_;
+  options.sketch_bits = sketch_bits_;
   options.capacity_tokens = capacity_ != 0 ? capacity_ : capacity_tokens;
   const auto start = std::chrono::steady_clock::now();
   auto engine = std::make_unique<Engine>(options);
@@ -74,9 +78,16 @@ void PolicyFlags::add_to(CLI::App& command, Count count) {
   command.add_option("--window", settings_.window, "last tokens that are always read")
       ->capture_default_str()
       ->type_name("N");
-  command.add_option("--granule", settings_.granule, "rows read together")
+  command
+      .add_option("--granule", settings_.granule,
+                  "rows read together: 1, or a multiple of 32 up to the page size")
       ->capture_default_str()
       ->type_name("N");
+  command
+      .add_option("--audit", settings_.audit_share,
+                  "share of margin's decisions checked by reading everything; 0 is off")
+      ->capture_default_str()
+      ->type_name("F");
   command.add_option("--tau", settings_.tau, "cosine threshold of policy cosine, -1 to 1")
       ->capture_default_str()
       ->type_name("T");

@@ -28,6 +28,7 @@ class EngineFlags {
   std::string kv_dtype_ = "bf16";
   int threads_ = 0;
   int page_size_ = 64;
+  int sketch_bits_ = 2;
   std::int64_t capacity_ = 0;
   bool verbose_ = false;
 };

@@ -47,11 +47,17 @@ void apply(PolicyOptions& policy, std::string_view assignment) {
     policy.window = number<int>(setting, value);
   } else if (setting == "granule") {
     policy.granule = number<int>(setting, value);
+  } else if (setting == "block_share") {
+    policy.block_share = number<float>(setting, value);
+  } else if (setting == "audit") {
+    policy.audit_share = number<float>(setting, value);
   } else if (setting == "tau") {
     policy.tau = number<float>(setting, value);
   } else {
-    fail(fmt::format("unknown policy setting '{}'; there are: epsilon, window, granule, tau",
-                     setting));
+    fail(
+        fmt::format("unknown policy setting '{}'; there are: epsilon, window, granule, "
+                    "block_share, audit, tau",
+                    setting));
   }
 }
 
@@ -79,6 +85,12 @@ std::string to_spec(const PolicyOptions& policy) {
     case PolicyKind::kOracle:
       spec += fmt::format(":epsilon={:g}", policy.epsilon);
       if (policy.granule != defaults.granule) spec += fmt::format(":granule={}", policy.granule);
+      if (policy.audit_share != defaults.audit_share) {
+        spec += fmt::format(":audit={:g}", policy.audit_share);
+      }
+      if (policy.block_share != defaults.block_share) {
+        spec += fmt::format(":block_share={:g}", policy.block_share);
+      }
       break;
     case PolicyKind::kCosine:
       spec += fmt::format(":tau={:g}", policy.tau);

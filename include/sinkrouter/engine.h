@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "sinkrouter/audit.h"
 #include "sinkrouter/dtype.h"
 #include "sinkrouter/observation.h"
 #include "sinkrouter/policy.h"
@@ -29,6 +30,7 @@ struct EngineOptions {
   std::int64_t capacity_tokens = 0;  // of the KV pool, shared pages counted once; 0: the model's
                                      // max_position_embeddings
   int max_sequences = 256;
+  int sketch_bits = 2;  // of row sketches, which margin at granule 1 needs: 2, 4 or 0 for none
 };
 
 struct ModelInfo {
@@ -98,7 +100,9 @@ class Engine {
                                 const PolicyOptions& policy);
 
   const ReadStats& read_stats() const;
-  void reset_read_stats();
+  void reset_read_stats();  // and what the audit saw
+  // What the audit saw of the policy decoded with last.
+  AuditSummary audit() const;
 
   // Called for every layer and sequence of each decode step until cleared with {}; makes decoding
   // compute every logit exactly as well, so it is slow.

@@ -8,6 +8,7 @@
 #include "base/tensor_view.h"
 #include "kv/batch_tables.h"
 #include "kv/kv_cache.h"
+#include "router/audit.h"
 #include "sinkrouter/observation.h"
 #include "sinkrouter/policy.h"
 #include "sinkrouter/read_stats.h"
@@ -43,6 +44,8 @@ struct DecodeAttention {
   const PolicyOptions* policy = nullptr;
   float* output = nullptr;                      // [sequences, q_heads, head_dim]
   ReadStats* stats = nullptr;                   // added to
+  Audit* audit = nullptr;                       // of margin's decisions; may be nullptr
+  std::span<const SequenceId> ids;              // [sequences]; their pins change with an audit
   const AttentionObserver* observer = nullptr;  // may be nullptr
 };
 
@@ -81,10 +84,13 @@ class Backend {
   // output = silu(gate) * up, all [tokens, width].
   virtual void swiglu(const float* gate, const float* up, int tokens, int width, float* output) = 0;
 
-  // Stores rows and the moments of every block they fill.
+  // Stores rows, and the moments and sketches of every block they fill.
   virtual void append(KvCache& cache, const AppendRows& rows) = 0;
   virtual void prefill_attention(const KvCache& cache, const PrefillAttention& call) = 0;
-  virtual void decode_attention(const KvCache& cache, const DecodeAttention& call) = 0;
+  // Finds the blocks outside the first and the last that the call's last queries look at most, for
+  // each KV head, and pins them: sinks that are not at position 0.
+  virtual void pin_sinks(KvCache& cache, SequenceId sequence, const PrefillAttention& call) = 0;
+  virtual void decode_attention(KvCache& cache, const DecodeAttention& call) = 0;
 };
 
 std::unique_ptr<Backend> make_cpu_backend(int threads);

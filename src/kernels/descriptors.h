@@ -8,7 +8,14 @@
 
 namespace sinkrouter {
 
-enum class KernelOp { kDecodeAttention, kPrefillAttention, kBlockScores, kRowLogits, kLinear };
+enum class KernelOp {
+  kDecodeAttention,
+  kPrefillAttention,
+  kBlockScores,
+  kRowScores,
+  kRowLogits,
+  kLinear
+};
 
 // One line of the table of what is implemented. head_dim 0: any. max_group 0: any.
 struct KernelDescriptor {

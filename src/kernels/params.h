@@ -93,7 +93,8 @@ struct PrefillAttentionParams {
   float* output = nullptr;  // [tokens, q_heads, head_dim]
 };
 
-// Moments of one block of one KV head from its 32 stored rows.
+// Moments of one block of one KV head from its 32 stored rows. When one of them is not finite the
+// scale is NaN, so that every score of the block is.
 struct BlockMomentsParams {
   const void* keys = nullptr;  // [kBlockSize, head_dim], rows token_stride elements apart
   DType dtype = DType::kBF16;

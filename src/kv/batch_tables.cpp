@@ -13,6 +13,10 @@ BatchTables::BatchTables(const KvCache& cache, int max_batch)
   const std::int64_t entries = checked_multiply(max_batch, stride_, kPurpose);
   tables_ =
       VirtualMemory(checked_multiply(entries, sizeof(std::int32_t), kPurpose), false, kPurpose);
+  const std::int64_t heads = std::int64_t{cache.config().layers} * cache.config().kv_heads;
+  const std::int64_t pin_entries = checked_multiply(max_batch, heads, kPurpose);
+  pins_ =
+      VirtualMemory(checked_multiply(pin_entries, sizeof(PinnedBlocks), kPurpose), false, kPurpose);
   lengths_ = VirtualMemory(std::int64_t{max_batch} * sizeof(std::int32_t), false, kPurpose);
 }
 
@@ -35,11 +39,19 @@ void BatchTables::fill(const KvCache& cache, std::span<const SequenceId> ids, in
     const std::int32_t length = cache.length(ids[s]) + pending;
     lengths_.as<std::int32_t>()[s] = length;
     longest_ = std::max(longest_, static_cast<int>(length));
+    const std::span<const PinnedBlocks> pins = cache.pinned(ids[s]);
+    std::ranges::copy(pins, pins_.as<PinnedBlocks>() + static_cast<std::int64_t>(s * pins.size()));
   }
 }
 
 std::span<const std::int32_t> BatchTables::lengths() const {
   return {lengths_.as<std::int32_t>(), static_cast<std::size_t>(sequences_)};
+}
+
+const PinnedBlocks& BatchTables::pinned(int sequence, int layer, int kv_head) const {
+  const KvCacheConfig& config = cache_->config();
+  const std::int64_t row = std::int64_t{sequence} * config.layers + layer;
+  return pins_.as<PinnedBlocks>()[row * config.kv_heads + kv_head];
 }
 
 const std::int32_t* BatchTables::page_table() const { return tables_.as<std::int32_t>(); }

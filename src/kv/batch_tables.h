@@ -8,8 +8,8 @@
 
 namespace sinkrouter {
 
-// Page tables and lengths of a batch as kernels want them: side by side, at addresses that never
-// change. fill() allocates nothing.
+// Page tables, lengths and pinned blocks of a batch as kernels want them: side by side, at
+// addresses that never change. fill() allocates nothing.
 class BatchTables {
  public:
   BatchTables(const KvCache& cache, int max_batch);
@@ -24,6 +24,7 @@ class BatchTables {
   std::span<const std::int32_t> lengths() const;  // [sequences]
   const std::int32_t* page_table() const;         // [max_batch, page_table_stride]
   std::int64_t page_table_stride() const { return stride_; }
+  const PinnedBlocks& pinned(int sequence, int layer, int kv_head) const;
 
  private:
   const KvCache* cache_;
@@ -33,6 +34,7 @@ class BatchTables {
   std::int64_t stride_ = 0;
   VirtualMemory tables_;   // int32 [max_batch, stride]
   VirtualMemory lengths_;  // int32 [max_batch]
+  VirtualMemory pins_;     // PinnedBlocks [max_batch, layers, kv_heads]
 };
 
 }  // namespace sinkrouter

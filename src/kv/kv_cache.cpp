@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "kv/batch_tables.h"
+#include "kv/rotation.h"
 
 namespace sinkrouter {
 namespace {
@@ -34,6 +35,10 @@ int count_pages(const KvCacheConfig& config) {
                config.page_size == 256,
            kInvalidArgument, "KV cache page_size is {}: expected 32, 64, 128 or 256",
            config.page_size);
+  SR_CHECK(config.sketch_bits == 0 || config.sketch_bits == 2 || config.sketch_bits == 4,
+           kInvalidArgument, "KV cache sketch_bits is {}: expected 0, 2 or 4", config.sketch_bits);
+  SR_CHECK(config.sketch_bits == 0 || config.head_dim % 16 == 0, kInvalidArgument,
+           "KV cache head_dim is {}: row sketches need a multiple of 16", config.head_dim);
   // Lengths are 32 bits; a page more must not overflow them.
   constexpr std::int64_t kMaxTokens = std::numeric_limits<std::int32_t>::max() - 256;
   SR_CHECK(config.capacity_tokens >= 1 && config.capacity_tokens <= kMaxTokens, kInvalidArgument,
@@ -44,6 +49,14 @@ int count_pages(const KvCacheConfig& config) {
 PagedArrayShape array_shape(const KvCacheConfig& config, int pages, int rows_per_entry,
                             std::int64_t entry_bytes) {
   return {config.layers, pages, config.kv_heads, config.page_size, rows_per_entry, entry_bytes};
+}
+
+std::int64_t sketch_codes_bytes(const KvCacheConfig& config) {
+  return std::int64_t{config.head_dim} * config.sketch_bits / 8 * kBlockSize;
+}
+
+std::int64_t sketch_scales_bytes(const KvCacheConfig& config) {
+  return config.sketch_bits == 0 ? 0 : std::int64_t{kBlockSize} * sizeof(Float16);
 }
 
 std::int64_t row_bytes(const KvCacheConfig& config) {
@@ -76,16 +89,26 @@ KvCache::KvCache(const KvCacheConfig& config)
              "the block moments of the KV cache"),
       scales_(array_shape(config, pages(), kBlockSize, sizeof(float)),
               "the block scales of the KV cache"),
+      sketch_codes_(array_shape(config, pages(), kBlockSize, sketch_codes_bytes(config)),
+                    "the row sketches of the KV cache"),
+      sketch_scales_(array_shape(config, pages(), kBlockSize, sketch_scales_bytes(config)),
+                     "the row sketch scales of the KV cache"),
       tables_(checked_multiply(std::int64_t{pages()} * 4, config.max_sequences, "page tables"),
               false, "page tables"),
+      pins_(checked_multiply(checked_multiply(std::int64_t{config.layers} * config.kv_heads,
+                                              config.max_sequences, "pinned blocks"),
+                             sizeof(PinnedBlocks), "pinned blocks"),
+            false, "pinned blocks"),
       slots_(config.max_sequences) {
+  if (config.sketch_bits != 0) rotation_ = rotation_matrix(config.head_dim);
   free_slots_.reserve(slots_.size());
   for (int s = config.max_sequences - 1; s >= 0; --s) free_slots_.push_back(s);
 }
 
 std::int64_t KvCache::bytes_per_page() const {
   return config_.layers *
-         (keys_.page_bytes() + values_.page_bytes() + codes_.page_bytes() + scales_.page_bytes());
+         (keys_.page_bytes() + values_.page_bytes() + codes_.page_bytes() + scales_.page_bytes() +
+          sketch_codes_.page_bytes() + sketch_scales_.page_bytes());
 }
 
 const KvCache::Slot& KvCache::slot(SequenceId id) const {
@@ -104,9 +127,19 @@ std::int32_t* KvCache::table(std::int32_t slot_index) const {
   return tables_.as<std::int32_t>() + std::int64_t{slot_index} * pages();
 }
 
+std::span<PinnedBlocks> KvCache::pins(std::int32_t slot_index) const {
+  const std::int64_t each = std::int64_t{config_.layers} * config_.kv_heads;
+  return {pins_.as<PinnedBlocks>() + slot_index * each, static_cast<std::size_t>(each)};
+}
+
 void KvCache::check_layer(int layer) const {
   SR_CHECK(layer >= 0 && layer < config_.layers, kInvalidArgument, "layer is {}: expected 0 to {}",
            layer, config_.layers - 1);
+}
+
+void KvCache::check_kv_head(int kv_head) const {
+  SR_CHECK(kv_head >= 0 && kv_head < config_.kv_heads, kInvalidArgument,
+           "kv_head is {}: expected 0 to {}", kv_head, config_.kv_heads - 1);
 }
 
 int KvCache::pages_for(int tokens) const {
@@ -121,6 +154,7 @@ SequenceId KvCache::create() {
   free_slots_.pop_back();
   Slot& sequence = slots_[index];
   sequence = {sequence.generation + 1, true, 0, 0, 0};
+  std::ranges::fill(pins(index), PinnedBlocks{});
   return {this, index, sequence.generation};
 }
 
@@ -136,6 +170,7 @@ SequenceId KvCache::fork(SequenceId id) {
   target.page_count = source.page_count;
   std::copy_n(table(id.slot), source.page_count, table(copy.slot));
   for (std::int32_t page : page_table(copy)) pool_.share(page);
+  std::ranges::copy(pins(id.slot), pins(copy.slot).begin());
   return copy;
 }
 
@@ -158,6 +193,11 @@ void KvCache::truncate(SequenceId id, int length) {
            "cannot truncate a sequence of {} tokens to {}", sequence.length, length);
   drop_pages(sequence, id.slot, pages_for(length));
   sequence.length = sequence.reserved = length;
+  for (PinnedBlocks& blocks : pins(id.slot)) {
+    while (blocks.count > 0 && (blocks.blocks[blocks.count - 1] + 1) * kBlockSize > length) {
+      --blocks.count;
+    }
+  }
 }
 
 void KvCache::drop_pages(Slot& sequence, std::int32_t slot_index, int keep) {
@@ -185,7 +225,8 @@ void KvCache::reserve(SequenceId id, int n) {
   if (copies) {
     const std::int32_t shared = pages_of[last];
     const std::int32_t own = pool_.acquire();
-    for (PagedArray* array : {&keys_, &values_, &codes_, &scales_}) {
+    for (PagedArray* array :
+         {&keys_, &values_, &codes_, &scales_, &sketch_codes_, &sketch_scales_}) {
       array->copy_page(shared, own, rows_in_last);
     }
     pages_of[last] = own;
@@ -228,8 +269,7 @@ void KvCache::commit(SequenceId id, int n) {
 BlockSlot KvCache::block(int layer, SequenceId id, int kv_head, int block) {
   const Slot& sequence = slot(id);
   check_layer(layer);
-  SR_CHECK(kv_head >= 0 && kv_head < config_.kv_heads, kInvalidArgument,
-           "kv_head is {}: expected 0 to {}", kv_head, config_.kv_heads - 1);
+  check_kv_head(kv_head);
   const std::int64_t end = (std::int64_t{block} + 1) * kBlockSize;
   SR_CHECK(block >= 0 && end > sequence.length && end <= sequence.reserved, kInvalidArgument,
            "block {} does not end within tokens {} to {}, reserved and not committed", block,
@@ -242,7 +282,36 @@ BlockSlot KvCache::block(int layer, SequenceId id, int kv_head, int block) {
   result.token_stride = config_.head_dim;
   result.codes = reinterpret_cast<std::uint8_t*>(codes_.entry(layer, page, kv_head, within));
   result.scale = reinterpret_cast<float*>(scales_.entry(layer, page, kv_head, within));
+  if (config_.sketch_bits != 0) {
+    result.sketch_codes =
+        reinterpret_cast<std::uint32_t*>(sketch_codes_.entry(layer, page, kv_head, within));
+    result.sketch_scales =
+        reinterpret_cast<Float16*>(sketch_scales_.entry(layer, page, kv_head, within));
+  }
   return result;
+}
+
+void KvCache::pin(SequenceId id, int layer, int kv_head, const PinnedBlocks& blocks) {
+  const Slot& sequence = slot(id);
+  check_layer(layer);
+  check_kv_head(kv_head);
+  SR_CHECK(blocks.count >= 0 && blocks.count <= kMaxPinnedBlocks, kInvalidArgument,
+           "cannot pin {} blocks: expected 0 to {}", blocks.count, kMaxPinnedBlocks);
+  std::int32_t previous = -1;
+  for (const std::int32_t block : blocks.list()) {
+    SR_CHECK(block > previous && (std::int64_t{block} + 1) * kBlockSize <= sequence.reserved,
+             kInvalidArgument,
+             "cannot pin block {} after block {}: expected ascending blocks within the {} reserved "
+             "rows",
+             block, previous, sequence.reserved);
+    previous = block;
+  }
+  pins(id.slot)[static_cast<std::size_t>(layer) * config_.kv_heads + kv_head] = blocks;
+}
+
+std::span<const PinnedBlocks> KvCache::pinned(SequenceId id) const {
+  static_cast<void>(slot(id));
+  return pins(id.slot);
 }
 
 std::span<const std::int32_t> KvCache::page_table(SequenceId id) const {
@@ -274,6 +343,17 @@ MomentsView KvCache::moments(int layer) const {
   check_layer(layer);
   return {reinterpret_cast<const std::uint8_t*>(codes_.layer(layer)),
           reinterpret_cast<const float*>(scales_.layer(layer))};
+}
+
+SketchView KvCache::sketches(int layer) const {
+  check_layer(layer);
+  SketchView view;
+  if (config_.sketch_bits == 0) return view;
+  view.bits = config_.sketch_bits;
+  view.codes = reinterpret_cast<const std::uint32_t*>(sketch_codes_.layer(layer));
+  view.scales = reinterpret_cast<const Float16*>(sketch_scales_.layer(layer));
+  view.rotation = rotation_.data();
+  return view;
 }
 
 }  // namespace sinkrouter

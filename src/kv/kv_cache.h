@@ -7,6 +7,7 @@
 #include "kv/kv_view.h"
 #include "kv/page_pool.h"
 #include "kv/paged_array.h"
+#include "kv/pinned_blocks.h"
 #include "kv/virtual_memory.h"
 #include "sinkrouter/dtype.h"
 
@@ -21,6 +22,7 @@ struct KvCacheConfig {
   int head_dim = 0;
   DType dtype = DType::kBF16;        // f32, bf16 or f16
   int page_size = 64;                // 32, 64, 128 or 256
+  int sketch_bits = 0;               // row sketches: 0 (none), 2 or 4 bits a channel
   std::int64_t capacity_tokens = 0;  // of all sequences, shared pages counted once
   int max_sequences = 256;
 };
@@ -33,12 +35,14 @@ struct SequenceId {
   std::uint32_t generation = 0;
 };
 
-// One block of one KV head as its moments are computed: rows in, moments out.
+// One block of one KV head as its summaries are computed: rows in, moments and sketches out.
 struct BlockSlot {
-  const void* keys = nullptr;     // [kBlockSize, head_dim] of the cache's dtype
-  std::int64_t token_stride = 0;  // elements
-  std::uint8_t* codes = nullptr;  // [2, head_dim]
-  float* scale = nullptr;         // [1]
+  const void* keys = nullptr;             // [kBlockSize, head_dim] of the cache's dtype
+  std::int64_t token_stride = 0;          // elements
+  std::uint8_t* codes = nullptr;          // [2, head_dim]
+  float* scale = nullptr;                 // [1]
+  std::uint32_t* sketch_codes = nullptr;  // [head_dim * sketch_bits / 32, kBlockSize], or nullptr
+  Float16* sketch_scales = nullptr;       // [kBlockSize], or nullptr
 };
 
 // Blocks [begin, end) of a sequence.
@@ -50,12 +54,12 @@ struct BlockRange {
 // The blocks that storing n rows at `position` fills: their last row is among them.
 BlockRange filled_blocks(int position, int n);
 
-// Paged keys, values and block moments of every layer for many sequences. A physical page holds
-// page_size tokens of all layers and KV heads of one sequence, or of several that share a prefix.
-// Address space for the whole capacity is reserved at once and touched as pages are used, so
-// addresses never change.
+// Paged keys, values, block moments and row sketches of every layer for many sequences. A physical
+// page holds page_size tokens of all layers and KV heads of one sequence, or of several that share
+// a prefix. Address space for the whole capacity is reserved at once and touched as pages are used,
+// so addresses never change.
 //
-// Appending n tokens: reserve(id, n), store_rows() for every layer, moments of filled_blocks(),
+// Appending n tokens: reserve(id, n), store_rows() for every layer, summaries of filled_blocks(),
 // commit(id, n). After construction nothing allocates. store_rows() and block() may run
 // concurrently on different rows, layers and heads; everything else is the caller's to order.
 class KvCache {
@@ -68,7 +72,7 @@ class KvCache {
   int pages() const { return pool_.pages(); }
   int free_pages() const { return pool_.free_pages(); }
   int sequences() const;                // live
-  std::int64_t bytes_per_page() const;  // of all layers, moments included
+  std::int64_t bytes_per_page() const;  // of all layers, summaries included
 
   SequenceId create();
   // A new sequence with the same rows. Pages are shared; a partly filled last page is copied by
@@ -94,10 +98,16 @@ class KvCache {
   // A block whose last row is reserved and not committed.
   BlockSlot block(int layer, SequenceId id, int kv_head, int block);
 
+  // Replaces the pinned blocks of one layer and KV head; they must be ascending and full within the
+  // reserved rows. Forks inherit them; truncating drops those it cuts.
+  void pin(SequenceId id, int layer, int kv_head, const PinnedBlocks& blocks);
+  std::span<const PinnedBlocks> pinned(SequenceId id) const;  // [layers, kv_heads]
+
   std::span<const std::int32_t> page_table(SequenceId id) const;  // physical pages, in order
 
   KvView view(int layer, const BatchTables& tables) const;
   MomentsView moments(int layer) const;
+  SketchView sketches(int layer) const;  // codes == nullptr when there are none
 
  private:
   struct Slot {
@@ -110,8 +120,10 @@ class KvCache {
 
   const Slot& slot(SequenceId id) const;
   Slot& slot(SequenceId id);
-  std::int32_t* table(std::int32_t slot_index) const;  // [pages]
+  std::int32_t* table(std::int32_t slot_index) const;           // [pages]
+  std::span<PinnedBlocks> pins(std::int32_t slot_index) const;  // [layers, kv_heads]
   void check_layer(int layer) const;
+  void check_kv_head(int kv_head) const;
   int pages_for(int tokens) const;
   void drop_pages(Slot& sequence, std::int32_t slot_index, int keep);
 
@@ -121,7 +133,11 @@ class KvCache {
   PagedArray values_;
   PagedArray codes_;
   PagedArray scales_;
-  VirtualMemory tables_;  // int32 [max_sequences, pages]
+  PagedArray sketch_codes_;
+  PagedArray sketch_scales_;
+  std::vector<float> rotation_;  // [head_dim, head_dim], empty without sketches
+  VirtualMemory tables_;         // int32 [max_sequences, pages]
+  VirtualMemory pins_;           // PinnedBlocks [max_sequences, layers, kv_heads]
   std::vector<Slot> slots_;
   std::vector<std::int32_t> free_slots_;
 };

@@ -34,6 +34,7 @@ PagedArray::PagedArray(const PagedArrayShape& shape, std::string_view purpose) :
 
 void PagedArray::copy_page(std::int32_t from, std::int32_t to, int rows) {
   const auto bytes = static_cast<std::size_t>(rows / shape_.rows_per_entry * shape_.entry_bytes);
+  if (bytes == 0) return;
   for (int index = 0; index < shape_.layers; ++index) {
     for (int head = 0; head < shape_.kv_heads; ++head) {
       std::memcpy(entry(index, to, head, 0), entry(index, from, head, 0), bytes);

@@ -108,7 +108,7 @@ void Llama::append_rows(int layer, const LlamaBatch& batch, KvCache& cache) {
   }
 }
 
-void Llama::attend(int layer, const LlamaBatch& batch, const KvCache& cache) {
+void Llama::attend(int layer, const LlamaBatch& batch, KvCache& cache) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   if (batch.decoding()) {
     DecodeAttention call;
@@ -120,6 +120,8 @@ void Llama::attend(int layer, const LlamaBatch& batch, const KvCache& cache) {
     call.policy = batch.policy;
     call.output = floats(act_.attended);
     call.stats = batch.stats;
+    call.audit = batch.audit;
+    call.ids = batch.sequences;
     call.observer = batch.observer;
     backend_.decode_attention(cache, call);
     return;
@@ -134,6 +136,7 @@ void Llama::attend(int layer, const LlamaBatch& batch, const KvCache& cache) {
   call.tables = batch.tables;
   call.output = floats(act_.attended);
   backend_.prefill_attention(cache, call);
+  if (batch.pin_sinks) backend_.pin_sinks(cache, batch.sequences[0], call);
 }
 
 void Llama::feed_forward_block(int layer, int tokens) {

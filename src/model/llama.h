@@ -20,6 +20,8 @@ struct LlamaBatch {
   const BatchTables* tables = nullptr;      // of those sequences, these tokens' rows included
   const PolicyOptions* policy = nullptr;    // decode only
   ReadStats* stats = nullptr;               // decode only
+  Audit* audit = nullptr;                   // decode only
+  bool pin_sinks = false;                   // prefill only: look where the last queries look
   const AttentionObserver* observer = nullptr;
 
   bool decoding() const { return policy != nullptr; }
@@ -53,7 +55,7 @@ class Llama {
   void reserve(int tokens);
   void attention_block(int layer, const LlamaBatch& batch, KvCache& cache);
   void append_rows(int layer, const LlamaBatch& batch, KvCache& cache);
-  void attend(int layer, const LlamaBatch& batch, const KvCache& cache);
+  void attend(int layer, const LlamaBatch& batch, KvCache& cache);
   void feed_forward_block(int layer, int tokens);
 
   Backend& backend_;

@@ -36,7 +36,8 @@ KeptSet make_kept_set(int length, int granule, int window,
   kept.granules = granule_count(length, granule);
   kept.head_end = std::min(kept.granules, granule_count(kBlockSize, granule));
   const int described_rows = length / kBlockSize * kBlockSize;
-  const int tail_row = std::min(std::max(length - window, 0), described_rows);
+  const int window_row = std::max(length - window, 0) / kBlockSize * kBlockSize;
+  const int tail_row = std::min(window_row, described_rows);
   kept.tail_begin = std::max(tail_row / granule, kept.head_end);
   kept.pinned_blocks = pinned_blocks;
   return kept;

@@ -16,7 +16,8 @@ struct GranuleRange {
 };
 
 // What every list of a KV head group holds: each granule that overlaps the sink block, a pinned
-// block, the last `window` rows, or a row past the last full block (no moments describe those).
+// block, a block with one of the last `window` rows, or a row past the last full block (no moments
+// describe those).
 struct KeptSet {
   int length = 0;
   int granule = 1;

@@ -52,11 +52,15 @@ void validate(const PolicyOptions& options, int page_size) {
   SR_CHECK(options.granule >= 1 && page_size >= 1 && page_size % options.granule == 0,
            kInvalidArgument, "granule is {}: expected a divisor of the page size, {}",
            options.granule, page_size);
-  const bool needs_block_estimates =
+  SR_CHECK(options.audit_share >= 0.0f && options.audit_share <= 1.0f, kInvalidArgument,
+           "audit_share is {}: expected a number in [0, 1]", options.audit_share);
+  SR_CHECK(options.block_share > 0.0f && options.block_share <= 1.0f, kInvalidArgument,
+           "block_share is {}: expected a number in (0, 1]", options.block_share);
+  const bool estimates_blocks =
       options.kind == PolicyKind::kMargin || options.kind == PolicyKind::kRoute;
-  SR_CHECK(!needs_block_estimates || options.granule % kBlockSize == 0, kInvalidArgument,
-           "granule is {}: policy {} estimates blocks, expected a multiple of {}", options.granule,
-           name(options.kind), kBlockSize);
+  SR_CHECK(!estimates_blocks || options.granule == 1 || options.granule % kBlockSize == 0,
+           kInvalidArgument, "granule is {}: policy {} works on rows (1) or multiples of {} rows",
+           options.granule, name(options.kind), kBlockSize);
 }
 
 }  // namespace sinkrouter

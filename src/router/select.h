@@ -34,6 +34,31 @@ std::int64_t select_scratch_bytes(int granules);
 Selection select_margin(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
                         void* scratch, std::int32_t* list);
 
+// The two tiers of margin at granule 1. `kept` has granule kBlockSize in both.
+//
+// Tier 0: the blocks worth a closer look, chosen as select_margin chooses granules, and the pinned
+// ones; none when the kept set is enough. left [group] gets what each q head leaves for good. The
+// list has room for kept.granules entries.
+int select_blocks(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
+                  void* scratch, std::int32_t* blocks, float* left);
+
+// Estimated logits of the rows of those blocks.
+struct RowEstimates {
+  float* logits = nullptr;  // [group, stride]: row r of the j-th block at j * kBlockSize + r; those
+                            // of pinned blocks are overwritten
+  std::int64_t stride = 0;
+  const float* kept_lse = nullptr;  // [group]
+  const float* left = nullptr;      // [group]: log-mass that tier 0 left
+  int group = 0;
+};
+
+// Tier 1: the fewest rows, largest estimate first, that leave an unread mass of at most epsilon,
+// what tier 0 left included; when that alone is more, every row of the blocks. The list has room
+// for kept.length entries.
+Selection select_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
+                      const RowEstimates& estimates, float epsilon, void* scratch,
+                      std::int32_t* list);
+
 // The kept set when no q head needs more under the same rule, else everything.
 Selection select_route(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
                        void* scratch, std::int32_t* list);

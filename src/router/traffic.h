@@ -14,4 +14,7 @@ std::int64_t row_bytes(std::int64_t rows, int head_dim, std::size_t element_byte
 // Bytes of the moments of every full block of one KV head: two codes per channel and a scale.
 std::int64_t moments_bytes(int length, int head_dim);
 
+// Bytes of the row sketches of `blocks` blocks of one KV head: codes and an fp16 scale a row.
+std::int64_t sketch_bytes(int blocks, int head_dim, int bits);
+
 }  // namespace sinkrouter

@@ -9,6 +9,7 @@
 #include "kv/batch_tables.h"
 #include "kv/kv_cache.h"
 #include "model/llama.h"
+#include "runtime/audits.h"
 
 namespace sinkrouter {
 namespace {
@@ -24,6 +25,7 @@ KvCacheConfig cache_config(const LlamaConfig& model, const EngineOptions& option
   config.head_dim = model.head_dim;
   config.dtype = options.kv_dtype;
   config.page_size = options.page_size;
+  config.sketch_bits = options.sketch_bits;
   config.capacity_tokens = options.capacity_tokens;
   config.max_sequences = options.max_sequences;
   return config;
@@ -91,6 +93,7 @@ struct Engine::Impl {
   BatchTables tables;
   ModelInfo info;
   ReadStats stats;
+  Audits audits;
   AttentionObserver observer;
 
   // Of the step in hand; they keep their room between steps.
@@ -103,7 +106,7 @@ struct Engine::Impl {
   SequenceId checked(const Sequence::Impl* sequence) const;
   void check_tokens(std::span<const int> tokens) const;
   void check_room(SequenceId id, std::int64_t more) const;
-  void prefill_chunk(SequenceId id, std::span<const int> chunk);
+  void prefill_chunk(SequenceId id, std::span<const int> chunk, bool last);
   void decode_batch(std::span<const int> chunk, const PolicyOptions& policy);
 };
 
@@ -114,7 +117,8 @@ Engine::Impl::Impl(const EngineOptions& wanted)
       backend(make_backend(config, options)),
       model(*backend, config, load_llama_weights(options.model, config)),
       cache(std::make_shared<KvCache>(cache_config(config, options))),
-      tables(*cache, options.max_sequences) {
+      tables(*cache, options.max_sequences),
+      audits(config.layers, config.kv_heads) {
   info.name = directory_name(options.model);
   info.layers = config.layers;
   info.q_heads = config.q_heads;
@@ -156,7 +160,11 @@ const EngineOptions& Engine::options() const { return impl_->options; }
 const Tokenizer& Engine::tokenizer() const { return *impl_->tokenizer; }
 std::string Engine::description() const { return impl_->backend->description(); }
 const ReadStats& Engine::read_stats() const { return impl_->stats; }
-void Engine::reset_read_stats() { impl_->stats = {}; }
+void Engine::reset_read_stats() {
+  impl_->stats = {};
+  impl_->audits.reset();
+}
+AuditSummary Engine::audit() const { return impl_->audits.last(); }
 void Engine::set_attention_observer(AttentionObserver observer) {
   impl_->observer = std::move(observer);
 }
@@ -174,7 +182,7 @@ Sequence Engine::fork(const Sequence& sequence) {
   return copy;
 }
 
-void Engine::Impl::prefill_chunk(SequenceId id, std::span<const int> chunk) {
+void Engine::Impl::prefill_chunk(SequenceId id, std::span<const int> chunk, bool last) {
   const int count = static_cast<int>(chunk.size());
   const int first = cache->length(id);
   ids.assign(1, id);
@@ -187,6 +195,7 @@ void Engine::Impl::prefill_chunk(SequenceId id, std::span<const int> chunk) {
   batch.positions = positions;
   batch.sequences = ids;
   batch.tables = &tables;
+  batch.pin_sinks = last;
   model.forward(batch, *cache);
   cache->commit(id, count);
 }
@@ -204,6 +213,7 @@ void Engine::Impl::decode_batch(std::span<const int> batch_tokens, const PolicyO
     batch.tables = &tables;
     batch.policy = &policy;
     batch.stats = &stats;
+    batch.audit = &audits.of(policy);
     batch.observer = observer ? &observer : nullptr;
     model.forward(batch, *cache);
   } catch (...) {
@@ -233,7 +243,8 @@ std::span<const float> Engine::prefill(Sequence& sequence, std::span<const int> 
       if (progress) progress(done, total);
       last_chunk = static_cast<int>(std::min<std::int64_t>(kPrefillChunk, total - done));
       impl.prefill_chunk(
-          id, tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(last_chunk)));
+          id, tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(last_chunk)),
+          done + last_chunk == total);
       for (int row = 0; all_logits && row < last_chunk; row += kLogitRows) {
         const int rows = std::min(kLogitRows, last_chunk - row);
         all_logits(done + row, impl.model.logits(row, rows));

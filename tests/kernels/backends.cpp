@@ -10,9 +10,10 @@ struct CpuState {
   explicit CpuState(std::int64_t instruction_set, int thread_count)
       : target(instruction_set), threads(thread_count) {}
 
-  // Kernels choose their code at each call, so the instruction set is set before each.
+  // Kernels choose their code at each call, so the instruction set is set before each. Lower bits
+  // are better instruction sets; the lesser ones stay, for kernels that are not built for this one.
   void select() const {
-    hwy::SetSupportedTargetsForTest(target);
+    hwy::SetSupportedTargetsForTest(~(target - 1));
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   }
 
@@ -27,6 +28,12 @@ KernelBackend cpu_backend(std::int64_t target, int thread_count) {
     return [state, kernel](const auto& params) {
       state->select();
       kernel(params, state->threads);
+    };
+  };
+  const auto on_caller = [state](auto kernel) {
+    return [state, kernel](const auto& params) {
+      state->select();
+      kernel(params);
     };
   };
   const auto with_scratch = [state](auto kernel) {
@@ -46,10 +53,10 @@ KernelBackend cpu_backend(std::int64_t target, int thread_count) {
   backend.prefill_attention = with_scratch(cpu::prefill_attention);
   backend.block_scores = on_threads(cpu::block_scores);
   backend.row_logits = on_threads(cpu::row_logits);
-  backend.block_moments = [state](const BlockMomentsParams& params) {
-    state->select();
-    cpu::block_moments(params);
-  };
+  backend.block_moments = on_caller(cpu::block_moments);
+  backend.row_sketches = on_caller(cpu::row_sketches);
+  backend.sketch_queries = on_caller(cpu::sketch_queries);
+  backend.row_scores = on_threads(cpu::row_scores);
   backend.rms_norm = on_threads(cpu::rms_norm);
   backend.rope = on_threads(cpu::rope);
   backend.swiglu = on_threads(cpu::swiglu);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "base/dtype.h"
@@ -162,6 +163,30 @@ TEST_P(BlockSummaries, Moments) {
       different += step;
     }
     EXPECT_LE(different, 2);
+  }
+}
+
+TEST_P(BlockSummaries, MomentsOfWhatIsNotFiniteSaySo) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+        -std::numeric_limits<float>::infinity()}) {
+    BlockMomentsParams params;
+    params.dtype = one_of({DType::kF32, DType::kBF16, DType::kF16});
+    params.head_dim = one_of({64, 80, 96, 128});
+    params.token_stride = params.head_dim;
+    std::vector<float> rows = normals(kBlockSize * params.token_stride);
+    rows[rng.below(rows.size())] = bad;
+    const std::vector<std::byte> keys = stored(rows, params.dtype);
+    params.keys = keys.data();
+    std::vector<std::uint8_t> codes(2 * params.head_dim, 1);
+    float scale = 0;
+    params.codes = codes.data();
+    params.scale = &scale;
+    backend().block_moments(params);
+    EXPECT_TRUE(std::isnan(scale));
+    scale = 0;
+    reference::block_moments(params);
+    EXPECT_TRUE(std::isnan(scale));
   }
 }
 

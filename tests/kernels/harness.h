@@ -25,6 +25,9 @@ struct KernelBackend {
   std::function<void(const BlockScoresParams&)> block_scores;
   std::function<void(const RowLogitsParams&)> row_logits;
   std::function<void(const BlockMomentsParams&)> block_moments;
+  std::function<void(const RowSketchesParams&)> row_sketches;
+  std::function<void(const SketchQueriesParams&)> sketch_queries;
+  std::function<void(const RowScoresParams&)> row_scores;
   std::function<void(const RmsNormParams&)> rms_norm;
   std::function<void(const RopeParams&)> rope;
   std::function<void(const SwigluParams&)> swiglu;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <span>
@@ -51,7 +52,11 @@ inline std::size_t block_bytes(const KvCacheConfig& config) {
   return std::size_t{kBlockSize} * config.head_dim * size_in_bytes(config.dtype);
 }
 
-// Appends tokens as a backend does: rows of each layer, then the moments of the blocks they fill.
+inline std::size_t sketch_codes_bytes(const KvCacheConfig& config) {
+  return std::size_t{kBlockSize} * config.head_dim * config.sketch_bits / 8;
+}
+
+// Appends tokens as a backend does: rows of each layer, then the summaries of the blocks they fill.
 inline void append(KvCache& cache, SequenceId id, std::span<const TokenRows> tokens) {
   const KvCacheConfig& config = cache.config();
   const int n = static_cast<int>(tokens.size());
@@ -74,6 +79,9 @@ inline void append(KvCache& cache, SequenceId id, std::span<const TokenRows> tok
         const std::uint8_t code = digest(slot.keys, block_bytes(config));
         std::memset(slot.codes, code, 2 * static_cast<std::size_t>(config.head_dim));
         *slot.scale = code;
+        if (config.sketch_bits == 0) continue;
+        std::memset(slot.sketch_codes, code ^ 0x55, sketch_codes_bytes(config));
+        std::fill_n(slot.sketch_scales, kBlockSize, Float16{code});
       }
     }
   }
@@ -128,6 +136,7 @@ inline std::string difference(const KvCache& cache, SequenceId id,
   for (int layer = 0; layer < config.layers; ++layer) {
     const KvView view = cache.view(layer, tables);
     const MomentsView moments = cache.moments(layer);
+    const SketchView sketches = cache.sketches(layer);
     for (int t = 0; t < view.lengths[0]; ++t) {
       for (int i = 0; i < row; ++i) {
         const int head = i / config.head_dim;
@@ -154,6 +163,15 @@ inline std::string difference(const KvCache& cache, SequenceId id,
             return "codes of block " + std::to_string(b);
           }
         }
+        if (config.sketch_bits == 0) continue;
+        const std::size_t bytes = sketch_codes_bytes(config);
+        const auto* sketch = reinterpret_cast<const std::uint8_t*>(sketches.codes) + entry * bytes;
+        const bool codes_right = std::all_of(
+            sketch, sketch + bytes, [&](std::uint8_t byte) { return byte == (want ^ 0x55); });
+        const Float16* scales = sketches.scales + entry * kBlockSize;
+        const bool scales_right = std::all_of(scales, scales + kBlockSize,
+                                              [&](Float16 scale) { return scale.bits == want; });
+        if (!codes_right || !scales_right) return "sketches of block " + std::to_string(b);
       }
     }
   }

@@ -266,6 +266,51 @@ TEST_F(KvCacheTest, FilledBlocksAreThoseWhoseLastRowIsStored) {
   }
 }
 
+TEST_F(KvCacheTest, PinnedBlocksAreTheSequencesOwn) {
+  KvCache cache(small_config());
+  Rng rng(1);
+  std::vector<TokenRows> tokens;
+  for (int t = 0; t < 200; ++t) tokens.push_back(random_token(cache.config(), rng));
+  const SequenceId id = cache.create();
+  append(cache, id, tokens);
+  const auto blocks_of = [&](SequenceId sequence, int layer, int head) {
+    const std::span<const std::int32_t> list = cache.pinned(sequence)[layer * 3 + head].list();
+    return std::vector<std::int32_t>(list.begin(), list.end());
+  };
+  EXPECT_TRUE(blocks_of(id, 1, 2).empty());
+  cache.pin(id, 1, 2, {.count = 3, .blocks = {1, 3, 5}, .masses = {0.5f, 0.2f, 0.1f}});
+  EXPECT_EQ(blocks_of(id, 1, 2), (std::vector<std::int32_t>{1, 3, 5}));
+  EXPECT_TRUE(blocks_of(id, 1, 1).empty());
+
+  const SequenceId copy = cache.fork(id);
+  cache.truncate(copy, 191);  // cuts block 5
+  EXPECT_EQ(blocks_of(copy, 1, 2), (std::vector<std::int32_t>{1, 3}));
+  cache.truncate(copy, 128);
+  EXPECT_EQ(blocks_of(copy, 1, 2), (std::vector<std::int32_t>{1, 3}));
+  cache.truncate(copy, 127);
+  EXPECT_EQ(blocks_of(copy, 1, 2), (std::vector<std::int32_t>{1}));
+  EXPECT_EQ(blocks_of(id, 1, 2), (std::vector<std::int32_t>{1, 3, 5}));
+
+  const SequenceId batch[] = {copy, id};
+  BatchTables tables(cache, 2);
+  tables.fill(cache, batch, 0);
+  EXPECT_EQ(tables.pinned(0, 1, 2).count, 1);
+  EXPECT_EQ(tables.pinned(1, 1, 2).count, 3);
+  EXPECT_EQ(tables.pinned(1, 1, 2).blocks[2], 5);
+  EXPECT_EQ(tables.pinned(1, 0, 2).count, 0);
+
+  cache.release(copy);
+  EXPECT_TRUE(blocks_of(cache.create(), 1, 2).empty());
+
+  const auto refused = [&](const PinnedBlocks& blocks) {
+    return error_kind([&] { cache.pin(id, 0, 0, blocks); }) == Error::Kind::kInvalidArgument;
+  };
+  EXPECT_TRUE(refused({.count = 1, .blocks = {6}}));  // 200 rows: block 6 is not full
+  EXPECT_TRUE(refused({.count = 1, .blocks = {-1}}));
+  EXPECT_TRUE(refused({.count = 2, .blocks = {3, 3}}));
+  EXPECT_TRUE(refused({.count = kMaxPinnedBlocks + 1}));
+}
+
 TEST_F(KvCacheTest, ImpossibleConfigurationsAreRefused) {
   const auto kind = [](auto&& change, std::string_view field) {
     KvCacheConfig config = small_config();
@@ -284,6 +329,8 @@ TEST_F(KvCacheTest, ImpossibleConfigurationsAreRefused) {
   EXPECT_EQ(kind([](auto& c) { c.max_sequences = 0; }, "max_sequences"), kInvalid);
   EXPECT_EQ(kind([](auto& c) { c.page_size = 48; }, "page_size"), kInvalid);
   EXPECT_EQ(kind([](auto& c) { c.dtype = DType::kF8E4M3; }, "dtype"), kInvalid);
+  EXPECT_EQ(kind([](auto& c) { c.sketch_bits = 3; }, "sketch_bits"), kInvalid);
+  EXPECT_EQ(kind([](auto& c) { c.sketch_bits = 2; }, "head_dim is 8"), kInvalid);
   EXPECT_EQ(kind([](auto& c) { c.capacity_tokens = 0; }, "capacity_tokens"), kInvalid);
   EXPECT_EQ(kind([](auto& c) { c.capacity_tokens = std::int64_t{1} << 40; }, "capacity_tokens"),
             kInvalid);
@@ -312,6 +359,13 @@ TEST_F(KvCacheTest, CapacityIsRoundedUpToPagesAndBytesAreCounted) {
   const std::int64_t rows = 2 * 64 * 8 * 2;      // K and V of a page and head
   const std::int64_t moments = 2 * (2 * 8 + 4);  // two blocks
   EXPECT_EQ(cache.bytes_per_page(), 2 * 3 * (rows + moments));
+
+  config.head_dim = 16;
+  config.sketch_bits = 2;
+  const std::int64_t wide_rows = 2 * 64 * 16 * 2;
+  const std::int64_t wide_moments = 2 * (2 * 16 + 4);
+  const std::int64_t sketches = 64 * (16 / 4 + 2);
+  EXPECT_EQ(KvCache(config).bytes_per_page(), 2 * 3 * (wide_rows + wide_moments + sketches));
 }
 
 }  // namespace

@@ -81,22 +81,32 @@ void run_random_operations(const KvCacheConfig& config, std::uint64_t seed, int 
   EXPECT_GT(refused, 0) << "the pool never filled: the test does not test that";
 }
 
-class KvRandomTest : public testing::TestWithParam<std::tuple<DType, int>> {};
+class KvRandomTest : public testing::TestWithParam<std::tuple<DType, int, int>> {};
 
 TEST_P(KvRandomTest, BehavesAsVectorsOfRows) {
-  const auto [dtype, page_size] = GetParam();
+  const auto [dtype, page_size, sketch_bits] = GetParam();
   const std::uint64_t seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
-  run_random_operations(small_config(dtype, page_size, 5 * page_size + 300), seed, 400);
+  KvCacheConfig config = small_config(dtype, page_size, 5 * page_size + 300);
+  if (sketch_bits != 0) config.head_dim = 16;
+  config.sketch_bits = sketch_bits;
+  run_random_operations(config, seed, 400);
+}
+
+std::string param_name(const testing::TestParamInfo<KvRandomTest::ParamType>& info) {
+  const auto [dtype, page_size, sketch_bits] = info.param;
+  return std::string(name(dtype)) + "_" + std::to_string(page_size) + "_" +
+         std::to_string(sketch_bits);
 }
 
 INSTANTIATE_TEST_SUITE_P(DtypesAndPages, KvRandomTest,
                          testing::Combine(testing::Values(DType::kF32, DType::kBF16, DType::kF16),
-                                          testing::Values(32, 64, 128, 256)),
-                         [](const auto& param) {
-                           return std::string(name(std::get<0>(param.param))) + "_" +
-                                  std::to_string(std::get<1>(param.param));
-                         });
+                                          testing::Values(32, 64, 128, 256), testing::Values(0)),
+                         param_name);
+INSTANTIATE_TEST_SUITE_P(Sketches, KvRandomTest,
+                         testing::Combine(testing::Values(DType::kBF16), testing::Values(32, 128),
+                                          testing::Values(2, 4)),
+                         param_name);
 
 }  // namespace
 }  // namespace sinkrouter::test

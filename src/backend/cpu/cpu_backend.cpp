@@ -2,6 +2,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/routed_attention.h"
+#include "backend/cpu/sink_search.h"
 #include "base/aligned_array.h"
 #include "base/threads.h"
 #include "kernels/cpu/cpu.h"
@@ -22,7 +23,7 @@ class HostBuffer final : public Buffer {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : threads_(threads), routed_(threads_) {}
+  explicit CpuBackend(int threads) : threads_(threads), routed_(threads_), sinks_(threads_) {}
 
   std::string description() const override {
     return fmt::format("cpu ({}, {} threads)", instruction_set(), threads_.size());
@@ -111,6 +112,7 @@ class CpuBackend final : public Backend {
       params.codes = slot.codes;
       params.scale = slot.scale;
       block_moments(params);
+      if (slot.sketch_codes != nullptr) write_sketches(cache, rows.layer, slot);
     });
   }
 
@@ -126,14 +128,35 @@ class CpuBackend final : public Backend {
     cpu::prefill_attention(params, threads_, scratch_);
   }
 
-  void decode_attention(const KvCache& cache, const DecodeAttention& call) override {
+  void pin_sinks(KvCache& cache, SequenceId sequence, const PrefillAttention& call) override {
+    sinks_.run(cache, sequence, call);
+  }
+
+  void decode_attention(KvCache& cache, const DecodeAttention& call) override {
     routed_.run(cache, call);
   }
 
  private:
+  static void write_sketches(const KvCache& cache, int layer, const BlockSlot& slot) {
+    const SketchView sketches = cache.sketches(layer);
+    RowSketchesParams params;
+    params.keys = slot.keys;
+    params.dtype = cache.config().dtype;
+    params.token_stride = slot.token_stride;
+    params.head_dim = cache.config().head_dim;
+    params.mean_codes = slot.codes;
+    params.mean_scale = *slot.scale;
+    params.rotation = sketches.rotation;
+    params.bits = sketches.bits;
+    params.codes = slot.sketch_codes;
+    params.scales = slot.sketch_scales;
+    row_sketches(params);
+  }
+
   ThreadPool threads_;
   Scratch scratch_;
   RoutedAttention routed_;
+  SinkSearch sinks_;
 };
 
 }  // namespace

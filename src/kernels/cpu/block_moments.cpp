@@ -3,6 +3,8 @@
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per instruction set.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "kernels/cpu/vector-inl.h"
 #include "kernels/params.h"
@@ -39,8 +41,16 @@ void encode_moments(const BlockMomentsParams& params) {
   visit_dtype<float, BFloat16, Float16>(params.dtype,
                                         [&]<typename T>() { column_moments<T>(params, moments); });
   FloatVec largest = hn::Zero(Floats());
+  FloatVec nothing = hn::Zero(Floats());  // becomes NaN when a moment is not finite
   for (int i = 0; i < 2 * params.head_dim; i += kLanes) {
-    largest = hn::Max(largest, hn::Abs(load(moments + i)));
+    const FloatVec moment = load(moments + i);
+    largest = hn::Max(largest, hn::Abs(moment));
+    nothing = hn::MulAdd(moment, hn::Zero(Floats()), nothing);
+  }
+  if (std::isnan(sum_of_lanes(nothing))) {
+    *params.scale = std::numeric_limits<float>::quiet_NaN();
+    std::fill_n(params.codes, 2 * params.head_dim, std::uint8_t{0});
+    return;
   }
   const float scale = max_of_lanes(largest) / kLargestCode;
   const float inverse = scale > 0 ? 1.0f / scale : 0.0f;

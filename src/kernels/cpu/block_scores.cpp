@@ -6,24 +6,12 @@
 #include <cmath>
 
 #include "kernels/cpu/dot-inl.h"
+#include "kernels/cpu/e4m3-inl.h"
 #include "kernels/paging.h"
 #include "kernels/params.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sinkrouter::cpu::HWY_NAMESPACE {
-
-// 2^-8 times the value of kLanes e4m3 codes, which are fp16 with the exponent's top bit missing:
-// fp16 takes subnormal codes along.
-HWY_INLINE FloatVec decode_e4m3(const std::uint8_t* codes) {
-  const Floats d;
-  const hn::Rebind<std::uint8_t, Floats> d8;
-  const hn::Rebind<std::uint16_t, Floats> d16;
-  const hn::Rebind<hwy::float16_t, Floats> half;
-  const auto high = hn::ShiftLeft<8>(hn::PromoteTo(d16, hn::LoadU(d8, codes)));
-  const auto sign = hn::And(high, hn::Set(d16, 0x8000));
-  const auto magnitude = hn::ShiftRight<1>(hn::And(high, hn::Set(d16, 0x7f00)));
-  return hn::PromoteTo(d, hn::BitCast(half, hn::Or(sign, magnitude)));
-}
 
 // A score is one dot product of length 2 d: (q, q^2) with (scale * mean, (scale * deviation)^2 /
 // 2).

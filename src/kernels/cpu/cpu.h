@@ -8,9 +8,9 @@
 #include "base/threads.h"
 #include "kernels/params.h"
 
-// Highway kernels, one code path per instruction set chosen at run time. Each spreads its work over
-// `threads` itself and allocates nothing, except prefill_attention and linear (tokens > 16), which
-// may keep scratch inside the Scratch they are given.
+// Highway kernels, one code path per instruction set chosen at run time. Those that
+// take `threads` spread their work over them; none allocates, except prefill_attention and linear
+// (tokens > 16), which may keep scratch inside the Scratch they are given.
 namespace sinkrouter::cpu {
 
 // Memory that kernels for many tokens reuse between calls; grows, never shrinks.
@@ -32,7 +32,10 @@ void decode_attention(const DecodeAttentionParams& params, ThreadPool& threads);
 void block_scores(const BlockScoresParams& params, ThreadPool& threads);
 void row_logits(const RowLogitsParams& params, ThreadPool& threads);
 void prefill_attention(const PrefillAttentionParams& params, ThreadPool& threads, Scratch& scratch);
+void row_scores(const RowScoresParams& params, ThreadPool& threads);
 void block_moments(const BlockMomentsParams& params);
+void row_sketches(const RowSketchesParams& params);
+void sketch_queries(const SketchQueriesParams& params);
 void rms_norm(const RmsNormParams& params, ThreadPool& threads);
 void rope(const RopeParams& params, ThreadPool& threads);
 void swiglu(const SwigluParams& params, ThreadPool& threads);

@@ -21,7 +21,7 @@ using Floats = hn::ScalableTag<float>;
 using FloatVec = hn::Vec<Floats>;
 inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(Floats()));
 // AVX-512 has 32 vector registers, the others 16: tiles are sized so that accumulators fit.
-inline constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3;
+inline constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL;
 
 HWY_INLINE FloatVec load(const float* from) { return hn::LoadU(Floats(), from); }
 HWY_INLINE FloatVec load(const BFloat16* from) {

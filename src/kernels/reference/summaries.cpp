@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/paging.h"
@@ -40,6 +41,7 @@ void block_moments(const BlockMomentsParams& params) {
   std::vector<double> means(params.head_dim);
   std::vector<double> deviations(params.head_dim);
   double largest = 0;
+  bool finite = true;
   for (int c = 0; c < params.head_dim; ++c) {
     double sum = 0;
     for (int row = 0; row < kBlockSize; ++row) {
@@ -53,6 +55,12 @@ void block_moments(const BlockMomentsParams& params) {
     }
     deviations[c] = std::sqrt(squares / kBlockSize);
     largest = std::max({largest, std::fabs(means[c]), deviations[c]});
+    finite = finite && std::isfinite(means[c]) && std::isfinite(deviations[c]);
+  }
+  if (!finite) {
+    *params.scale = std::numeric_limits<float>::quiet_NaN();
+    std::fill_n(params.codes, 2 * params.head_dim, std::uint8_t{0});
+    return;
   }
   *params.scale = static_cast<float>(largest / 448.0);
   const double inverse = *params.scale > 0 ? 1.0 / *params.scale : 0.0;

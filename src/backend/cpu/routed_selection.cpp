@@ -1,0 +1,197 @@
+#include <cmath>
+
+#include "backend/cpu/routed_attention.h"
+#include "backend/cpu/routed_step.h"
+#include "base/dtype.h"
+#include "kernels/cpu/cpu.h"
+#include "router/estimates.h"
+
+// The router's stages: what they estimate, and the lists they write.
+namespace sinkrouter::cpu {
+
+void RoutedAttention::estimate(const Step& step) {
+  if (!step.by_mass()) return;
+  compute_kept_lse(step);
+  if (step.exact()) return compute_row_logits(step);
+  compute_block_scores(step);
+  if (!step.scores_rows()) return;
+  choose_blocks(step);
+  compute_row_scores(step);
+}
+
+void RoutedAttention::compute_kept_lse(const Step& step) {
+  const GranuleLists& lists = step.scores_rows() ? step.blocks : step.lists;
+  for (int sequence = 0; sequence < step.sequences; ++sequence) {
+    for (int kv_head = 0; kv_head < step.kv.kv_heads; ++kv_head) {
+      const KeptSet kept = step.kept(sequence, kv_head, lists.granule);
+      lists.counts[sequence * step.kv.kv_heads + kv_head] =
+          write_kept_list(kept, lists.list(sequence, kv_head, step.kv.kv_heads));
+    }
+  }
+  DecodeAttentionParams params = attention_params(step, lists);
+  params.lse = kept_lse_.data();
+  decode_attention(params, threads_);
+}
+
+void RoutedAttention::compute_block_scores(const Step& step) {
+  BlockScoresParams params;
+  params.queries = step.call.queries;
+  params.q_heads = step.call.q_heads;
+  params.scale = step.call.scale;
+  params.kv = step.kv;
+  params.moments = step.moments;
+  params.scores = scores_.data();
+  params.score_stride = step.score_stride;
+  block_scores(params, threads_);
+}
+
+void RoutedAttention::compute_row_logits(const Step& step) {
+  RowLogitsParams params;
+  params.queries = step.call.queries;
+  params.q_heads = step.call.q_heads;
+  params.scale = step.call.scale;
+  params.kv = step.kv;
+  params.logits = scores_.data();
+  params.logit_stride = step.score_stride;
+  row_logits(params, threads_);
+}
+
+void RoutedAttention::choose_blocks(const Step& step) {
+  const int kv_heads = step.kv.kv_heads;
+  const PolicyOptions& policy = *step.call.policy;
+  threads_.run(step.sequences * kv_heads, [&](int group, int worker) {
+    const int sequence = group / kv_heads;
+    const int kv_head = group % kv_heads;
+    const std::int64_t head = step.first_head(sequence, kv_head);
+    const GroupEstimates estimates{.log_masses = scores_.data() + head * step.score_stride,
+                                   .stride = step.score_stride,
+                                   .kept_lse = kept_lse_.data() + head,
+                                   .group = step.group};
+    step.blocks.counts[group] =
+        select_blocks(step.kept(sequence, kv_head, kBlockSize), estimates,
+                      step.epsilon(kv_head) * policy.block_share, scratch_of(step, worker),
+                      step.blocks.list(sequence, kv_head, kv_heads), left_.data() + head);
+    if (step.blocks.counts[group] == 0) return;
+    SketchQueriesParams params;
+    params.queries = step.call.queries + head * step.kv.head_dim;
+    params.rotation = step.sketches.rotation;
+    params.rows = step.group;
+    params.head_dim = step.kv.head_dim;
+    params.codes = query_codes_.data() + head * step.kv.head_dim;
+    params.steps = query_steps_.data() + head;
+    sketch_queries(params);
+  });
+}
+
+void RoutedAttention::compute_row_scores(const Step& step) {
+  RowScoresParams params;
+  params.queries = step.call.queries;
+  params.query_codes = query_codes_.data();
+  params.query_steps = query_steps_.data();
+  params.q_heads = step.call.q_heads;
+  params.scale = step.call.scale;
+  params.kv = step.kv;
+  params.moments = step.moments;
+  params.sketches = step.sketches;
+  params.blocks = step.blocks;
+  params.scores = row_scores_.data();
+  params.score_stride = step.capacity;
+  row_scores(params, threads_);
+}
+
+void RoutedAttention::write_lists(const Step& step) {
+  const int kv_heads = step.kv.kv_heads;
+  threads_.run(step.sequences * kv_heads, [&](int group, int worker) {
+    const Selection selection = select(step, group / kv_heads, group % kv_heads, worker);
+    step.lists.counts[group] = selection.count;
+    routed_[group] = selection.routed ? 1 : 0;
+  });
+}
+
+std::byte* RoutedAttention::scratch_of(const Step& step, int worker) {
+  return select_scratch_.data() + worker * step.select_scratch_stride;
+}
+
+Selection RoutedAttention::select(const Step& step, int sequence, int kv_head, int worker) {
+  std::int32_t* list = step.lists.list(sequence, kv_head, step.kv.kv_heads);
+  switch (step.call.policy->kind) {
+    case PolicyKind::kDense:
+      return select_dense(granule_count(step.kv.lengths[sequence], step.lists.granule), list);
+    case PolicyKind::kStreaming:
+      return select_streaming(step.kept(sequence, kv_head, step.lists.granule), list);
+    case PolicyKind::kCosine:
+      return select_by_cosine(step, sequence, kv_head);
+    case PolicyKind::kMargin:
+    case PolicyKind::kRoute:
+    case PolicyKind::kOracle:
+      return step.scores_rows() ? select_from_blocks(step, sequence, kv_head, worker)
+                                : select_granules(step, sequence, kv_head, worker);
+  }
+  SR_ASSERT(false);
+}
+
+Selection RoutedAttention::select_granules(const Step& step, int sequence, int kv_head,
+                                           int worker) {
+  const KeptSet kept = step.kept(sequence, kv_head, step.lists.granule);
+  const std::int64_t head = step.first_head(sequence, kv_head);
+  float* masses = scores_.data() + head * step.score_stride;
+  const int parts = step.exact() ? step.lists.granule : step.lists.granule / kBlockSize;
+  // Granules past the last complete one are kept, so nothing asks for their mass.
+  const int complete = kept.length / step.lists.granule;
+  granule_log_masses(masses, step.score_stride, step.group, complete, parts, masses,
+                     step.score_stride);
+  const GroupEstimates estimates{.log_masses = masses,
+                                 .stride = step.score_stride,
+                                 .kept_lse = kept_lse_.data() + head,
+                                 .group = step.group};
+  std::int32_t* list = step.lists.list(sequence, kv_head, step.kv.kv_heads);
+  const PolicyOptions& policy = *step.call.policy;
+  std::byte* scratch = scratch_of(step, worker);
+  return policy.kind == PolicyKind::kRoute
+             ? select_route(kept, estimates, policy.epsilon, scratch, list)
+             : select_margin(kept, estimates, step.epsilon(kv_head), scratch, list);
+}
+
+Selection RoutedAttention::select_from_blocks(const Step& step, int sequence, int kv_head,
+                                              int worker) {
+  const int kv_heads = step.kv.kv_heads;
+  const std::int64_t head = step.first_head(sequence, kv_head);
+  const RowEstimates estimates{.logits = row_scores_.data() + head * step.capacity,
+                               .stride = step.capacity,
+                               .kept_lse = kept_lse_.data() + head,
+                               .left = left_.data() + head,
+                               .group = step.group};
+  const int group = sequence * kv_heads + kv_head;
+  const std::span<const std::int32_t> blocks(step.blocks.list(sequence, kv_head, kv_heads),
+                                             static_cast<std::size_t>(step.blocks.counts[group]));
+  return select_rows(step.kept(sequence, kv_head, kBlockSize), blocks, estimates,
+                     step.epsilon(kv_head), scratch_of(step, worker),
+                     step.lists.list(sequence, kv_head, kv_heads));
+}
+
+Selection RoutedAttention::select_by_cosine(const Step& step, int sequence, int kv_head) {
+  const int length = step.kv.lengths[sequence];
+  std::int32_t* list = step.lists.list(sequence, kv_head, step.kv.kv_heads);
+  if (length == 0) return {};
+  const int head_dim = step.kv.head_dim;
+  const int first_head = kv_head * step.group;
+  float* cosines = cosines_.data() + std::int64_t{sequence} * step.call.q_heads + first_head;
+  visit_dtype<float, BFloat16, Float16>(step.kv.dtype, [&]<typename T>() {
+    const T* key = static_cast<const T*>(step.kv.keys) + row_offset(step.kv, sequence, kv_head, 0);
+    for (int member = 0; member < step.group; ++member) {
+      const float* query = step.query(sequence, first_head + member);
+      float dot = 0, query_square = 0, key_square = 0;
+      for (int i = 0; i < head_dim; ++i) {
+        const float k = to_float(key[i]);
+        dot += query[i] * k;
+        query_square += query[i] * query[i];
+        key_square += k * k;
+      }
+      cosines[member] = dot / std::sqrt(query_square * key_square);
+    }
+  });
+  return select_cosine(length, {cosines, static_cast<std::size_t>(step.group)},
+                       step.call.policy->tau, list);
+}
+
+}  // namespace sinkrouter::cpu

@@ -1,0 +1,218 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/row_scores.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which includes this file once per instruction set.
+#include <hwy/cache_control.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/dot-inl.h"
+#include "kernels/cpu/e4m3-inl.h"
+#include "kernels/cpu/sketch_shapes.h"
+#include "kernels/cpu/sketch_tile-inl.h"
+#include "kernels/paging.h"
+#include "kernels/params.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sinkrouter::cpu::HWY_NAMESPACE {
+
+inline constexpr int kHeadBlock = 16;  // q heads whose factors are kept at once
+inline constexpr int kTileHeads = kManyRegisters ? 8 : 4;
+inline constexpr int kTileVectors = 2;
+static_assert(kBlockSize % (kTileVectors * kLanes) == 0);
+
+// What turns products into scores, head by head: with p = shift + sum_i x_i c_i and s the row's
+// scale, the score is mean + s * (step * p + rest + noise * s). shift is a whole number, so that
+// p is exact; rest is what that leaves.
+struct HeadFactors {
+  std::int32_t shift[kHeadBlock];
+  float step[kHeadBlock];
+  float rest[kHeadBlock];
+  float noise[kHeadBlock];
+};
+
+HWY_INLINE void prepare_heads(const RowScoresParams& params, std::int64_t first, int heads,
+                              HeadFactors& factors) {
+  const int dim = params.kv.head_dim;
+  const int bits = params.sketches.bits;
+  for (int h = 0; h < heads; ++h) {
+    const float* query = params.queries + (first + h) * dim;
+    const std::int8_t* codes = params.query_codes + (first + h) * dim;
+    FloatVec squares = hn::Zero(Floats());
+    for (int c = 0; c < dim; c += kLanes) {
+      squares = hn::MulAdd(load(query + c), load(query + c), squares);
+    }
+    std::int32_t sum = 0;
+    for (int c = 0; c < dim; ++c) sum += codes[c];
+    // Every code stands (2^bits - 1) / 2 above its level.
+    const std::int32_t twice = -((1 << bits) - 1) * sum;
+    const float step = params.scale * params.query_steps[first + h];
+    factors.shift[h] = twice >> 1;
+    factors.step[h] = step;
+    factors.rest[h] = (twice & 1) != 0 ? 0.5f * step : 0.0f;
+    factors.noise[h] =
+        0.5f * params.scale * params.scale * sum_of_lanes(squares) * sketch_noise(bits);
+  }
+}
+
+// means[h] = scale * q_h . mean of the block; written to whole multiples of kDotRows heads.
+HWY_INLINE void score_mean(const RowScoresParams& params, std::int64_t first, int heads,
+                           std::int64_t index, float* means) {
+  const int dim = params.kv.head_dim;
+  const std::uint8_t* codes = params.moments.codes + index * 2 * dim;
+  const float scale = kE4M3Factor * params.scale * params.moments.scales[index];
+  alignas(64) float mean[kMostSketchDim];
+  for (int c = 0; c < dim; c += kLanes) store(decode_e4m3(codes + c), mean + c);
+  for (int head = 0; head < heads; head += kDotRows) {
+    const float* queries[kDotRows];
+    for (int h = 0; h < kDotRows; ++h) {
+      queries[h] = params.queries + (first + std::min(head + h, heads - 1)) * dim;
+    }
+    dot_tile<1>(queries, mean, dim, dim, means + head, kDotRows);
+  }
+  for (int h = 0; h < heads; ++h) means[h] *= scale;
+}
+
+// Scores of one block for kHeads heads, from `head` of the head block on.
+template <int kBits, int kHeads>
+HWY_INLINE void score_block(const std::uint32_t* codes, const Float16* row_scales, int head_dim,
+                            const std::int8_t* queries,  // [kHeads, head_dim]
+                            const HeadFactors& factors, int head, const float* means,
+                            float* scores,  // [kHeads, kBlockSize]
+                            std::int64_t score_stride) {
+  for (int row = 0; row < kBlockSize; row += kTileVectors * kLanes) {
+    IntVec sums[kHeads][kTileVectors];
+    for (int h = 0; h < kHeads; ++h) {
+      for (int v = 0; v < kTileVectors; ++v) sums[h][v] = hn::Set(Ints(), factors.shift[head + h]);
+    }
+    sum_products<kBits>(codes + row, head_dim * kBits / 32, queries, head_dim, sums);
+    for (int v = 0; v < kTileVectors; ++v) {
+      const int at = row + v * kLanes;
+      const FloatVec row_scale = load(row_scales + at);
+      for (int h = 0; h < kHeads; ++h) {
+        FloatVec slope =
+            hn::MulAdd(fill(factors.noise[head + h]), row_scale, fill(factors.rest[head + h]));
+        slope =
+            hn::MulAdd(fill(factors.step[head + h]), hn::ConvertTo(Floats(), sums[h][v]), slope);
+        store(hn::MulAdd(slope, row_scale, fill(means[head + h])), scores + h * score_stride + at);
+      }
+    }
+  }
+}
+
+HWY_INLINE void prefetch_bytes(const void* from, std::int64_t bytes) {
+  constexpr int kLine = 64;
+  for (std::int64_t byte = 0; byte < bytes; byte += kLine) {
+    hwy::Prefetch(static_cast<const std::uint8_t*>(from) + byte);
+  }
+}
+
+template <int kBits>
+void score_listed_as(const RowScoresParams& params, int sequence, int kv_head, int begin, int end) {
+  constexpr int kAhead = 3;  // blocks between fetching and using
+  const KvView& kv = params.kv;
+  const int dim = kv.head_dim;
+  const std::int64_t block_words = std::int64_t{dim} * kBits / 32 * kBlockSize;
+  const int group = params.q_heads / kv.kv_heads;
+  const std::int64_t first = std::int64_t{sequence} * params.q_heads + kv_head * group;
+  const std::int32_t* list = params.blocks.list(sequence, kv_head, kv.kv_heads);
+  const auto prefetch = [&](int j) HWY_ATTR {
+    const std::int64_t index = moments_index(kv, sequence, kv_head, list[j]);
+    prefetch_bytes(params.sketches.codes + index * block_words,
+                   block_words * static_cast<int>(sizeof(std::uint32_t)));
+    prefetch_bytes(params.sketches.scales + index * kBlockSize, kBlockSize * sizeof(Float16));
+    prefetch_bytes(params.moments.codes + index * 2 * dim, dim);
+    prefetch_bytes(params.moments.scales + index, sizeof(float));
+  };
+  HeadFactors factors;
+  alignas(64) float means[kHeadBlock];
+  for (int head = 0; head < group; head += kHeadBlock) {
+    const int heads = std::min(kHeadBlock, group - head);
+    const std::int8_t* queries = params.query_codes + (first + head) * dim;
+    prepare_heads(params, first + head, heads, factors);
+    for (int j = begin; j < std::min(begin + kAhead, end); ++j) prefetch(j);
+    for (int j = begin; j < end; ++j) {
+      if (j + kAhead < end) prefetch(j + kAhead);
+      const std::int64_t index = moments_index(kv, sequence, kv_head, list[j]);
+      const std::uint32_t* codes = params.sketches.codes + index * block_words;
+      const Float16* row_scales = params.sketches.scales + index * kBlockSize;
+      float* scores =
+          params.scores + (first + head) * params.score_stride + std::int64_t{j} * kBlockSize;
+      score_mean(params, first + head, heads, index, means);
+      int h = 0;
+      const auto score = [&]<int kHeads>() HWY_ATTR {
+        score_block<kBits, kHeads>(codes, row_scales, dim, queries + h * dim, factors, h, means,
+                                   scores + h * params.score_stride, params.score_stride);
+        h += kHeads;
+      };
+      while (h + kTileHeads <= heads) score.template operator()<kTileHeads>();
+      if constexpr (kTileHeads > 4) {
+        if (h + 4 <= heads) score.template operator()<4>();
+      }
+      if (h + 2 <= heads) score.template operator()<2>();
+      if (h < heads) score.template operator()<1>();
+    }
+  }
+}
+
+void score_listed(const RowScoresParams& params, int sequence, int kv_head, int begin, int end) {
+  visit_int<2, 4>(params.sketches.bits, [&]<int kBits>() {
+    score_listed_as<kBits>(params, sequence, kv_head, begin, end);
+  });
+}
+
+}  // namespace sinkrouter::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/cpu/cpu.h"
+#include "kernels/descriptors.h"
+
+namespace sinkrouter::cpu {
+namespace {
+
+HWY_EXPORT(score_listed);
+
+// Scores blocks [begin, end) of all lists laid end to end.
+void score_range(const RowScoresParams& params, std::int64_t begin, std::int64_t end) {
+  const KvView& kv = params.kv;
+  std::int64_t start = 0;
+  for (int list = 0; list < kv.sequences * kv.kv_heads && start < end; ++list) {
+    const std::int64_t stop = start + params.blocks.counts[list];
+    const auto from = static_cast<int>(std::max(begin, start) - start);
+    const auto to = static_cast<int>(std::min(end, stop) - start);
+    if (from < to) {
+      HWY_DYNAMIC_DISPATCH(score_listed)
+      (params, list / kv.kv_heads, list % kv.kv_heads, from, to);
+    }
+    start = stop;
+  }
+}
+
+}  // namespace
+
+void row_scores(const RowScoresParams& params, ThreadPool& threads) {
+  constexpr std::int64_t kLeastBlocks = 32;     // fewer are not worth a thread
+  constexpr std::int64_t kRangesPerThread = 4;  // uneven cores even out
+  const KvView& kv = params.kv;
+  SR_ASSERT(kv.kv_heads > 0 && params.q_heads % kv.kv_heads == 0);
+  SR_ASSERT(kv.page_size > 0 && kv.page_size % kBlockSize == 0);
+  SR_ASSERT(params.blocks.granule == kBlockSize);
+  SR_ASSERT(params.sketches.bits == 2 || params.sketches.bits == 4);
+  assert_sketch_dim(kv.head_dim);
+  require_kernel(KernelOp::kRowScores, "cpu", kv.dtype, kv.head_dim, params.q_heads / kv.kv_heads);
+  std::int64_t blocks = 0;
+  for (int list = 0; list < kv.sequences * kv.kv_heads; ++list) {
+    blocks += params.blocks.counts[list];
+  }
+  const std::int64_t most = threads.size() == 1 ? 1 : threads.size() * kRangesPerThread;
+  const std::int64_t range_blocks = std::max(kLeastBlocks, (blocks + most - 1) / most);
+  const auto ranges = static_cast<int>((blocks + range_blocks - 1) / range_blocks);
+  threads.run(ranges, [&](int range, int) {
+    const std::int64_t begin = range * range_blocks;
+    score_range(params, begin, std::min(blocks, begin + range_blocks));
+  });
+}
+
+}  // namespace sinkrouter::cpu
+#endif

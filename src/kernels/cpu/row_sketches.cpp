@@ -1,0 +1,123 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/row_sketches.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which includes this file once per instruction set.
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/dot-inl.h"
+#include "kernels/cpu/e4m3-inl.h"
+#include "kernels/cpu/sketch_shapes.h"
+#include "kernels/params.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sinkrouter::cpu::HWY_NAMESPACE {
+
+// The block's mean over params.mean_scale * kE4M3Factor.
+HWY_INLINE void decode_mean(const RowSketchesParams& params, float* mean) {
+  for (int c = 0; c < params.head_dim; c += kLanes) {
+    store(decode_e4m3(params.mean_codes + c), mean + c);
+  }
+  for (int c = 0; c < params.head_dim; ++c) {
+    if ((params.mean_codes[c] & 0x7f) == 0x7f) mean[c] = std::numeric_limits<float>::quiet_NaN();
+  }
+}
+
+// rotated[channel][row] of the residuals of all rows.
+template <typename T>
+void rotate_residuals(const RowSketchesParams& params, float* rotated) {
+  const int head_dim = params.head_dim;
+  alignas(64) float mean[kMostSketchDim];
+  alignas(64) float residuals[kDotRows * kMostSketchDim];
+  decode_mean(params, mean);
+  const FloatVec mean_scale = fill(params.mean_scale * kE4M3Factor);
+  for (int row = 0; row < kBlockSize; row += kDotRows) {
+    const float* rows[kDotRows];
+    for (int r = 0; r < kDotRows; ++r) {
+      const T* key = static_cast<const T*>(params.keys) + (row + r) * params.token_stride;
+      float* residual = residuals + r * kMostSketchDim;
+      for (int c = 0; c < head_dim; c += kLanes) {
+        store(hn::NegMulAdd(mean_scale, load(mean + c), load(key + c)), residual + c);
+      }
+      rows[r] = residual;
+    }
+    dot_rows(rows, params.rotation, head_dim, head_dim, head_dim, rotated + row, kBlockSize);
+  }
+}
+
+// Codes and scales of kLanes rows, the first at `row`; NaN scales where fp16 has no number.
+template <int kBits>
+HWY_INLINE void encode_rows(const RowSketchesParams& params, const float* rotated, int row) {
+  constexpr int kCodesPerByte = 8 / kBits;
+  constexpr float kTop = (1 << kBits) - 1;
+  constexpr float kCentre = 0.5f * kTop;
+  const hn::RebindToSigned<Floats> di;
+  const hn::RebindToUnsigned<Floats> du;
+  const int head_dim = params.head_dim;
+  FloatVec squares = hn::Zero(Floats());
+  for (int c = 0; c < head_dim; ++c) {
+    const FloatVec x = load(rotated + c * kBlockSize + row);
+    squares = hn::MulAdd(x, x, squares);
+  }
+  const float per_channel = sketch_step(kBits) / std::sqrt(static_cast<float>(head_dim));
+  const FloatVec step = hn::Mul(fill(per_channel), hn::Sqrt(squares));
+  const FloatVec inverse =
+      hn::IfThenElseZero(hn::Gt(step, hn::Zero(Floats())), hn::Div(fill(1.0f), step));
+  FloatVec along = hn::Zero(Floats());
+  FloatVec weight = hn::Zero(Floats());
+  const float* channel = rotated + row;
+  for (int word = 0; word < head_dim * kBits / 32; ++word) {
+    auto codes = hn::Zero(du);
+    for (int j = 0; j < kCodesPerByte; ++j) {
+      for (int byte = 0; byte < 4; ++byte, channel += kBlockSize) {
+        const FloatVec x = load(channel);
+        // Truncation rounds to the nearest code once the half is added; NaN becomes some code.
+        const FloatVec raised = hn::MulAdd(x, inverse, fill(kCentre + 0.5f));
+        const FloatVec clamped = hn::Min(hn::Max(raised, hn::Zero(Floats())), fill(kTop + 0.5f));
+        const auto code = hn::And(hn::ConvertTo(di, clamped), hn::Set(di, (1 << kBits) - 1));
+        const FloatVec level = hn::Sub(hn::ConvertTo(Floats(), code), fill(kCentre));
+        along = hn::MulAdd(x, level, along);
+        weight = hn::MulAdd(level, level, weight);
+        codes = hn::Or(codes, hn::ShiftLeftSame(hn::BitCast(du, code), byte * 8 + j * kBits));
+      }
+    }
+    hn::StoreU(codes, du, params.codes + word * kBlockSize + row);
+  }
+  alignas(64) float scales[kLanes];
+  store(hn::Div(along, weight), scales);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const Float16 scale = from_float<Float16>(scales[lane]);
+    params.scales[row + lane] = std::isfinite(to_float(scale))
+                                    ? scale
+                                    : from_float<Float16>(std::numeric_limits<float>::quiet_NaN());
+  }
+}
+
+void encode_block(const RowSketchesParams& params) {
+  alignas(64) float rotated[kMostSketchDim * kBlockSize];
+  visit_dtype<float, BFloat16, Float16>(
+      params.dtype, [&]<typename T>() { rotate_residuals<T>(params, rotated); });
+  visit_int<2, 4>(params.bits, [&]<int kBits>() {
+    for (int row = 0; row < kBlockSize; row += kLanes) encode_rows<kBits>(params, rotated, row);
+  });
+}
+
+}  // namespace sinkrouter::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/cpu/cpu.h"
+
+namespace sinkrouter::cpu {
+namespace {
+HWY_EXPORT(encode_block);
+}  // namespace
+
+void row_sketches(const RowSketchesParams& params) {
+  assert_sketch_dim(params.head_dim);
+  SR_ASSERT(params.bits == 2 || params.bits == 4);
+  HWY_DYNAMIC_DISPATCH(encode_block)(params);
+}
+
+}  // namespace sinkrouter::cpu
+#endif

@@ -1,0 +1,116 @@
+#include "router/mass_budget.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "router/log_mass.h"
+
+namespace sinkrouter {
+namespace {
+
+// Enough that an estimate of unread mass computed exactly is at most epsilon too: both sides of
+// `left <= epsilon * total` may be off by kMassError.
+constexpr double kBoundShrink = 1.0 - 2.5 * kMassError;
+constexpr double kLeftGrowth = 1.0 + 2.5 * kMassError;
+constexpr double kThresholdShrink = 1.0 - 1e-4;
+
+int padded(int candidates) { return (candidates + kMassPadding - 1) / kMassPadding * kMassPadding; }
+
+}  // namespace
+
+MassScratch::MassScratch(void* memory, int candidates) {
+  const int size = padded(candidates);
+  masses = static_cast<float*>(memory);
+  compacted = masses + size;
+  indices = reinterpret_cast<std::int32_t*>(compacted + size);
+  needed = reinterpret_cast<std::uint64_t*>(indices + size);
+}
+
+std::int64_t MassScratch::bytes(int candidates) {
+  const std::int64_t size = padded(candidates);
+  return (size * 12 + size / 64 * 8 + 63) / 64 * 64;
+}
+
+void MassScratch::clear_needed(int candidates) const {
+  std::fill_n(needed, padded(candidates) / 64, 0);
+}
+
+MassBudget weigh_candidates(const float* log_masses, int count, const Background& background,
+                            float epsilon, const MassScratch& scratch) {
+  const float largest = max_or_nan(log_masses, count);
+  if (std::isnan(largest) || std::isnan(background.kept) || std::isnan(background.left)) return {};
+  const float reference = std::max({largest, background.kept, background.left});
+  if (std::isinf(reference)) return {};
+  MassBudget budget;
+  budget.readable = true;
+  budget.reference = reference;
+  budget.mass = fill_masses(log_masses, count, reference, scratch.masses);
+  const double kept = std::exp(double{background.kept} - reference);
+  const double left = std::exp(double{background.left} - reference);
+  budget.allowed =
+      double{epsilon} * (kept + left + budget.mass) * kBoundShrink - left * kLeftGrowth;
+  budget.above_all = 1.001f * std::exp(std::max(largest - reference, -87.0f));
+  return budget;
+}
+
+// Narrows the interval of masses that holds the boundary, several pivots at a time on the bits of
+// the floats (which order as the floats do), until few are left to sort.
+double mark_largest(const MassScratch& scratch, int count, const MassBudget& budget) {
+  if (budget.allowed <= 0) {
+    for (int i = 0; i < count; ++i) scratch.mark(i);
+    return 0;
+  }
+  constexpr int kSortLimit = 48;
+  const auto float_of = [](std::uint32_t bits) { return std::bit_cast<float>(bits); };
+  // However many there are below this, together they may be left.
+  const float negligible = std::max(static_cast<float>(budget.allowed / count * kThresholdShrink),
+                                    std::numeric_limits<float>::min());
+  const Compacted large = compact_masses(scratch.masses, count, negligible, scratch.compacted);
+
+  // Leaving all below `low` is allowed, leaving all below `high` is not.
+  std::uint32_t low = std::bit_cast<std::uint32_t>(negligible);
+  std::uint32_t high = std::bit_cast<std::uint32_t>(budget.above_all);
+  double left = large.mass_below;
+  int below_low = 0;
+  int below_high = large.count;
+  while (below_high - below_low > kSortLimit && high - low > 1) {
+    std::array<std::uint32_t, kPivots> bits;
+    std::array<float, kPivots> pivots;
+    for (int p = 0; p < kPivots; ++p) {
+      bits[p] = low + static_cast<std::uint32_t>(std::uint64_t{high - low} * (p + 1) / 4);
+      pivots[p] = float_of(bits[p]);
+    }
+    const BelowPivots below = sum_below(scratch.compacted, large.count, pivots);
+    for (int p = 0; p < kPivots; ++p) {
+      const double mass = large.mass_below + below.mass[p];
+      if (mass > budget.allowed) {
+        high = bits[p];
+        below_high = below.count[p];
+        break;
+      }
+      low = bits[p];
+      below_low = below.count[p];
+      left = mass;
+    }
+  }
+  mark_at_least(scratch.masses, count, float_of(high), scratch.needed);
+
+  const float* masses = scratch.masses;
+  std::int32_t* indices = scratch.indices;
+  int rest = indices_between(masses, count, float_of(low), float_of(high), indices);
+  if (high - low > 1) {
+    std::sort(indices, indices + rest, [&](std::int32_t a, std::int32_t b) {
+      return masses[a] != masses[b] ? masses[a] > masses[b] : a < b;
+    });
+  }
+  while (rest > 0 && left + static_cast<double>(masses[indices[rest - 1]]) <= budget.allowed) {
+    left += static_cast<double>(masses[indices[--rest]]);
+  }
+  for (int i = 0; i < rest; ++i) scratch.mark(indices[i]);
+  return left;
+}
+
+}  // namespace sinkrouter
