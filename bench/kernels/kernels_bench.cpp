@@ -8,29 +8,13 @@
 #include <string>
 
 #include "base/dtype.h"
+#include "bench/kernels/sketch_bench.h"
 #include "bench/kernels/timing.h"
 #include "bench/memory_read.h"
 #include "kernels/cpu/cpu.h"
 
 namespace sinkrouter {
 namespace {
-
-constexpr std::int64_t kFootprint = 640 << 20;  // well above any processor's cache here
-
-std::vector<float> random_floats(std::int64_t count, Rng& rng) {
-  std::vector<float> values(count);
-  for (float& x : values) x = rng.normal();
-  return values;
-}
-
-void print(const Contender& contender, const Timing& timing, double against) {
-  fmt::print("  {:<24} {:9.3f} ms (best {:9.3f}, processor {:9.3f})", contender.name,
-             timing.median * 1e3, timing.least * 1e3, timing.processor * 1e3);
-  if (contender.bytes > 0) fmt::print("  {:7.2f} GB/s", contender.bytes / timing.median * 1e-9);
-  if (contender.flops > 0) fmt::print("  {:7.1f} GFLOP/s", contender.flops / timing.median * 1e-9);
-  if (against > 0) fmt::print("  {:.3f}", against);
-  fmt::print("\n");
-}
 
 void bench_decode(const AttentionShape& shape, ThreadPool& threads) {
   fmt::print("decode attention, {} q / {} kv heads, d={}, {}, {} tokens ({} rows a granule)\n",
@@ -185,6 +169,12 @@ void run(int thread_count, const std::string& section) {
     bench_decode(small, threads);
     bench_decode(large, threads);
   }
+  if (all || section == "sketches") {
+    for (const int bits : {2, 4}) {
+      bench_sketches(small, bits, threads);
+      bench_sketches(large, bits, threads);
+    }
+  }
   if (all || section == "prefill") {
     bench_prefill(small, threads);
     bench_prefill(large, threads);
@@ -200,7 +190,9 @@ void run(int thread_count, const std::string& section) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc > 3 && std::string(argv[3]) == "avx2") hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
+    const std::string most = argc > 3 ? argv[3] : "";
+    if (most == "avx2") hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
+    if (most == "avx3") hwy::DisableTargets(HWY_AVX3_DL);
     sinkrouter::run(argc > 1 ? std::atoi(argv[1]) : 0, argc > 2 ? argv[2] : "all");
   } catch (const sinkrouter::Error& error) {
     fmt::print(stderr, "{}\n", error.what());

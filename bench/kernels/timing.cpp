@@ -1,5 +1,6 @@
 #include "bench/kernels/timing.h"
 
+#include <fmt/format.h>
 #include <time.h>
 
 #include <algorithm>
@@ -66,6 +67,25 @@ std::vector<Timing> time_in_turn(const std::vector<Contender>& contenders, int r
         {median(wall[i]), *std::min_element(wall[i].begin(), wall[i].end()), median(processor[i])});
   }
   return timings;
+}
+
+void print(const Contender& contender, const Timing& timing, double against) {
+  fmt::print("  {:<28} {:9.3f} ms (best {:9.3f}, processor {:9.3f})", contender.name,
+             timing.median * 1e3, timing.least * 1e3, timing.processor * 1e3);
+  if (contender.bytes > 0) fmt::print("  {:7.2f} GB/s", contender.bytes / timing.median * 1e-9);
+  if (contender.flops > 0) fmt::print("  {:7.1f} GFLOP/s", contender.flops / timing.median * 1e-9);
+  if (contender.rows > 0) {
+    fmt::print("  {:7.3f} G rows/s  {:7.1f} ns/block", contender.rows / timing.median * 1e-9,
+               timing.median * 1e9 / contender.rows * kBlockSize);
+  }
+  if (against > 0) fmt::print("  {:.3f}", against);
+  fmt::print("\n");
+}
+
+std::vector<float> random_floats(std::int64_t count, Rng& rng) {
+  std::vector<float> values(count);
+  for (float& x : values) x = rng.normal();
+  return values;
 }
 
 CacheSet::CacheSet(const AttentionShape& shape, std::int64_t least_bytes)

@@ -16,6 +16,7 @@ struct Contender {
   double bytes = 0;  // per round
   double flops = 0;
   std::function<void()> round;
+  double rows = 0;  // of keys
 };
 
 struct Timing {
@@ -27,6 +28,13 @@ struct Timing {
 // Times the contenders in turn, `rounds` times over, so that whatever else the machine does meets
 // them alike.
 std::vector<Timing> time_in_turn(const std::vector<Contender>& contenders, int rounds);
+
+// One line; `against` is a ratio to print at its end, or 0.
+void print(const Contender& contender, const Timing& timing, double against);
+
+inline constexpr std::int64_t kFootprint = 640 << 20;  // well above any processor's cache here
+
+std::vector<float> random_floats(std::int64_t count, Rng& rng);
 
 struct AttentionShape {
   int q_heads = 8;

