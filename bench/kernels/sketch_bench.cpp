@@ -13,7 +13,7 @@
 namespace sinkrouter {
 namespace {
 
-// Sketches and moments of several contexts with random contents, pages in random order.
+// Sketches and moments of several contexts with random contents, pages in order or shuffled.
 class SketchSet {
  public:
   SketchSet(const AttentionShape& shape, int bits, std::int64_t least_bytes, Rng& rng)
@@ -33,8 +33,9 @@ class SketchSet {
     std::fill_n(scales_.as<std::uint16_t>(), scales_.bytes() / 2, from_float<Float16>(0.7f).bits);
     std::fill_n(moments_.as<std::uint8_t>(), moments_.bytes(), std::uint8_t{0x35});
     std::iota(pages_.begin(), pages_.end(), 0);
+    shuffled_ = pages_;
     for (std::size_t i = pages_.size() - 1; i > 0; --i) {
-      std::swap(pages_[i], pages_[rng.below(i + 1)]);
+      std::swap(shuffled_[i], shuffled_[rng.below(i + 1)]);
     }
   }
 
@@ -45,13 +46,13 @@ class SketchSet {
     return block_words() * 4 + kBlockSize * 2 + shape_.head_dim + 4;
   }
 
-  void set(int index, RowScoresParams& params) const {
+  void set(int index, bool shuffled, RowScoresParams& params) const {
     params.q_heads = shape_.q_heads;
     params.kv.page_size = shape_.page_size;
     params.kv.kv_heads = shape_.kv_heads;
     params.kv.head_dim = shape_.head_dim;
     params.kv.sequences = 1;
-    params.kv.page_table = pages_.data();
+    params.kv.page_table = shuffled ? shuffled_.data() : pages_.data();
     params.kv.page_table_stride = static_cast<std::int64_t>(pages_.size());
     params.kv.lengths = &length_;
     params.moments = {moments_.as<const std::uint8_t>() + index * blocks() * 2 * shape_.head_dim,
@@ -78,6 +79,7 @@ class SketchSet {
   VirtualMemory moments_;
   std::vector<float> moment_scales_;
   std::vector<std::int32_t> pages_;
+  std::vector<std::int32_t> shuffled_;
 };
 
 }  // namespace
@@ -104,10 +106,11 @@ void bench_sketches(const AttentionShape& shape, int bits, ThreadPool& threads) 
   encode_queries.steps = steps.data();
   std::vector<float> scores(std::int64_t{shape.q_heads} * shape.context);
 
-  const auto score = [&](GranuleLists blocks, bool cached) {
+  enum class Order { kPages, kShuffled, kSameAgain };
+  const auto score = [&](GranuleLists blocks, Order order) {
     for (int i = 0; i < sketches.count(); ++i) {
       RowScoresParams params;
-      sketches.set(cached ? 0 : i, params);
+      sketches.set(order == Order::kSameAgain ? 0 : i, order == Order::kShuffled, params);
       params.queries = queries.data();
       params.query_codes = query_codes.data();
       params.query_steps = steps.data();
@@ -124,17 +127,18 @@ void bench_sketches(const AttentionShape& shape, int bits, ThreadPool& threads) 
   contenders.push_back({"read loop", all_bytes, 0, [&] { memory.pass(threads); }});
   std::vector<RandomShare> lists;
   for (const double share : {1.0, 0.3, 0.05}) lists.emplace_back(shape, kBlockSize, share, rng);
-  const auto contend = [&](std::string name, RandomShare& list, bool cached) {
-    const double rows = static_cast<double>(list.rows()) * sketches.count();
-    const double bytes = rows / kBlockSize * static_cast<double>(sketches.block_bytes());
-    contenders.push_back(
-        {std::move(name), bytes, 0, [&, cached] { score(list.view(), cached); }, rows});
-  };
-  for (RandomShare& list : lists) {
-    const double share = static_cast<double>(list.rows()) / static_cast<double>(lists[0].rows());
-    contend(fmt::format("row scores, share {:.2f}", share), list, false);
+  for (const Order order : {Order::kPages, Order::kShuffled, Order::kSameAgain}) {
+    const char* text = order == Order::kPages      ? ""
+                       : order == Order::kShuffled ? " shuffled"
+                                                   : " cached";
+    for (RandomShare& list : lists) {
+      const double share = static_cast<double>(list.rows()) / static_cast<double>(lists[0].rows());
+      const double rows = static_cast<double>(list.rows()) * sketches.count();
+      contenders.push_back({fmt::format("row scores, share {:.2f}{}", share, text),
+                            rows / kBlockSize * static_cast<double>(sketches.block_bytes()), 0,
+                            [&, order] { score(list.view(), order); }, rows});
+    }
   }
-  contend("row scores, share 0.05 again", lists[2], true);
 
   // Encoding, one block after another on each thread.
   const CacheSet caches(shape, 1);

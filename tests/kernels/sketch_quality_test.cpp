@@ -106,11 +106,11 @@ class SketchQuality : public KernelTest {
 TEST_P(SketchQuality, LosesWhatTheQuantiserMust) {
   for (int bits : {2, 4}) {
     for (int dim : {64, 128}) {
-      constexpr int kBlocks = 40;
+      constexpr int kBlocks = 60;
       double sum = 0;
       for (int i = 0; i < kBlocks; ++i) sum += mean_error(gaussian_block(dim, bits));
       const double expected = expected_error(bits, dim);
-      EXPECT_NEAR(sum / kBlocks, expected, 0.06 * expected) << bits << " bits, d " << dim;
+      EXPECT_NEAR(sum / kBlocks, expected, 0.1 * expected) << bits << " bits, d " << dim;
     }
   }
 }

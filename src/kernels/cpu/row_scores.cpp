@@ -5,12 +5,12 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "kernels/cpu/dot-inl.h"
 #include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/sketch_shapes.h"
 #include "kernels/cpu/sketch_tile-inl.h"
-#include "kernels/paging.h"
 #include "kernels/params.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,18 +29,23 @@ struct HeadFactors {
   float step[kHeadBlock];
   float rest[kHeadBlock];
   float noise[kHeadBlock];
+  float queries[kHeadBlock * kMostSketchDim];  // [heads, head_dim], as block means meet them
 };
 
+// Heads are rounded up to whole tiles of dot_tile() by heads of zeros.
 HWY_INLINE void prepare_heads(const RowScoresParams& params, std::int64_t first, int heads,
                               HeadFactors& factors) {
   const int dim = params.kv.head_dim;
   const int bits = params.sketches.bits;
+  const FloatVec mean_scale = fill(params.scale * kE4M3Factor);
   for (int h = 0; h < heads; ++h) {
     const float* query = params.queries + (first + h) * dim;
     const std::int8_t* codes = params.query_codes + (first + h) * dim;
     FloatVec squares = hn::Zero(Floats());
     for (int c = 0; c < dim; c += kLanes) {
-      squares = hn::MulAdd(load(query + c), load(query + c), squares);
+      const FloatVec x = load(query + c);
+      squares = hn::MulAdd(x, x, squares);
+      store(hn::Mul(x, mean_scale), factors.queries + h * dim + c);
     }
     std::int32_t sum = 0;
     for (int c = 0; c < dim; ++c) sum += codes[c];
@@ -53,24 +58,24 @@ HWY_INLINE void prepare_heads(const RowScoresParams& params, std::int64_t first,
     factors.noise[h] =
         0.5f * params.scale * params.scale * sum_of_lanes(squares) * sketch_noise(bits);
   }
+  const int padded = (heads + kDotRows - 1) / kDotRows * kDotRows;
+  std::fill_n(factors.queries + heads * dim, (padded - heads) * dim, 0.0f);
 }
 
-// means[h] = scale * q_h . mean of the block; written to whole multiples of kDotRows heads.
-HWY_INLINE void score_mean(const RowScoresParams& params, std::int64_t first, int heads,
-                           std::int64_t index, float* means) {
-  const int dim = params.kv.head_dim;
-  const std::uint8_t* codes = params.moments.codes + index * 2 * dim;
-  const float scale = kE4M3Factor * params.scale * params.moments.scales[index];
+// means[h] = scale * q_h . mean of the block, for heads rounded up likewise.
+HWY_INLINE void score_mean(const MomentsView& moments, std::int64_t index, int head_dim,
+                           const HeadFactors& factors, int heads, float* means) {
+  const hn::Full128<float> four;
+  const std::uint8_t* codes = moments.codes + index * 2 * head_dim;
+  const auto scale = hn::Set(four, moments.scales[index]);
   alignas(64) float mean[kMostSketchDim];
-  for (int c = 0; c < dim; c += kLanes) store(decode_e4m3(codes + c), mean + c);
+  for (int c = 0; c < head_dim; c += kLanes) store(decode_e4m3(codes + c), mean + c);
   for (int head = 0; head < heads; head += kDotRows) {
     const float* queries[kDotRows];
-    for (int h = 0; h < kDotRows; ++h) {
-      queries[h] = params.queries + (first + std::min(head + h, heads - 1)) * dim;
-    }
-    dot_tile<1>(queries, mean, dim, dim, means + head, kDotRows);
+    for (int h = 0; h < kDotRows; ++h) queries[h] = factors.queries + (head + h) * head_dim;
+    dot_tile<1>(queries, mean, head_dim, head_dim, means + head, kDotRows);
+    hn::Store(hn::Mul(hn::Load(four, means + head), scale), four, means + head);
   }
-  for (int h = 0; h < heads; ++h) means[h] *= scale;
 }
 
 // Scores of one block for kHeads heads, from `head` of the head block on.
@@ -85,7 +90,7 @@ HWY_INLINE void score_block(const std::uint32_t* codes, const Float16* row_scale
     for (int h = 0; h < kHeads; ++h) {
       for (int v = 0; v < kTileVectors; ++v) sums[h][v] = hn::Set(Ints(), factors.shift[head + h]);
     }
-    sum_products<kBits>(codes + row, head_dim * kBits / 32, queries, head_dim, sums);
+    sum_products<kBits>(codes + row, head_dim, queries, sums);
     for (int v = 0; v < kTileVectors; ++v) {
       const int at = row + v * kLanes;
       const FloatVec row_scale = load(row_scales + at);
@@ -116,15 +121,22 @@ void score_listed_as(const RowScoresParams& params, int sequence, int kv_head, i
   const int group = params.q_heads / kv.kv_heads;
   const std::int64_t first = std::int64_t{sequence} * params.q_heads + kv_head * group;
   const std::int32_t* list = params.blocks.list(sequence, kv_head, kv.kv_heads);
+  const std::int32_t* pages = kv.page_table + sequence * kv.page_table_stride;
+  const int page_shift = std::countr_zero(static_cast<unsigned>(kv.page_size / kBlockSize));
+  // As moments_index(), without its divisions.
+  const auto index_at = [&](int j) HWY_ATTR {
+    const std::int64_t page = pages[list[j] >> page_shift];
+    return ((page * kv.kv_heads + kv_head) << page_shift) + (list[j] & ((1 << page_shift) - 1));
+  };
   const auto prefetch = [&](int j) HWY_ATTR {
-    const std::int64_t index = moments_index(kv, sequence, kv_head, list[j]);
+    const std::int64_t index = index_at(j);
     prefetch_bytes(params.sketches.codes + index * block_words,
                    block_words * static_cast<int>(sizeof(std::uint32_t)));
     prefetch_bytes(params.sketches.scales + index * kBlockSize, kBlockSize * sizeof(Float16));
     prefetch_bytes(params.moments.codes + index * 2 * dim, dim);
     prefetch_bytes(params.moments.scales + index, sizeof(float));
   };
-  HeadFactors factors;
+  HeadFactors factors;  // a head block's worth: 8 KiB
   alignas(64) float means[kHeadBlock];
   for (int head = 0; head < group; head += kHeadBlock) {
     const int heads = std::min(kHeadBlock, group - head);
@@ -133,12 +145,12 @@ void score_listed_as(const RowScoresParams& params, int sequence, int kv_head, i
     for (int j = begin; j < std::min(begin + kAhead, end); ++j) prefetch(j);
     for (int j = begin; j < end; ++j) {
       if (j + kAhead < end) prefetch(j + kAhead);
-      const std::int64_t index = moments_index(kv, sequence, kv_head, list[j]);
+      const std::int64_t index = index_at(j);
       const std::uint32_t* codes = params.sketches.codes + index * block_words;
       const Float16* row_scales = params.sketches.scales + index * kBlockSize;
       float* scores =
           params.scores + (first + head) * params.score_stride + std::int64_t{j} * kBlockSize;
-      score_mean(params, first + head, heads, index, means);
+      score_mean(params.moments, index, dim, factors, heads, means);
       int h = 0;
       const auto score = [&]<int kHeads>() HWY_ATTR {
         score_block<kBits, kHeads>(codes, row_scales, dim, queries + h * dim, factors, h, means,
@@ -196,7 +208,7 @@ void row_scores(const RowScoresParams& params, ThreadPool& threads) {
   constexpr std::int64_t kRangesPerThread = 4;  // uneven cores even out
   const KvView& kv = params.kv;
   SR_ASSERT(kv.kv_heads > 0 && params.q_heads % kv.kv_heads == 0);
-  SR_ASSERT(kv.page_size > 0 && kv.page_size % kBlockSize == 0);
+  SR_ASSERT(kv.page_size >= kBlockSize && std::has_single_bit(static_cast<unsigned>(kv.page_size)));
   SR_ASSERT(params.blocks.granule == kBlockSize);
   SR_ASSERT(params.sketches.bits == 2 || params.sketches.bits == 4);
   assert_sketch_dim(kv.head_dim);

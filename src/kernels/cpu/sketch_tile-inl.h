@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/block_size.h"
+#include "kernels/cpu/sketch_shapes.h"
 #include "kernels/cpu/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -67,55 +68,69 @@ HWY_INLINE IntVec add_sums(SumVec sums, IntVec total) {
 }
 #endif
 
-// Words whose products a 16-bit sum takes without overflow: two of them a quad.
+// Words whose products one sum takes without overflow.
 template <int kBits>
 constexpr int words_per_sum() {
   constexpr int kLargestProduct = ((1 << kBits) - 1) * 127;
-  constexpr int kQuads = 32767 / (2 * kLargestProduct);
-  return kQuads / (8 / kBits);
+  constexpr int kQuads = 32767 / (2 * kLargestProduct);  // two products a 16-bit sum
+  return kWideSums ? 1 << 16 : kQuads / (8 / kBits);
+}
+
+// parts[h][v] += products of query h with words [begin, end) of rows kLanes * v and on.
+template <int kBits, int kHeads, int kVectors>
+HWY_INLINE void add_words(const std::uint32_t* codes,  // [words, kBlockSize]
+                          int begin, int end,
+                          const std::int8_t* queries,  // [kHeads, head_dim]
+                          int head_dim, SumVec (&parts)[kHeads][kVectors]) {
+  constexpr int kQuadsPerWord = 8 / kBits;
+  const WordVec mask = hn::Set(Words(), ((1u << kBits) - 1) * 0x01010101u);
+  for (int word = begin; word < end; ++word) {
+    WordVec rest[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      rest[v] = hn::LoadU(Words(), codes + word * kBlockSize + v * kLanes);
+    }
+    for (int quad = 0; quad < kQuadsPerWord; ++quad) {
+      const std::int8_t* of_quad = queries + (word * kQuadsPerWord + quad) * 4;
+      WordVec quads[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        quads[v] = hn::And(rest[v], mask);
+        rest[v] = hn::ShiftRight<kBits>(rest[v]);
+      }
+      for (int h = 0; h < kHeads; ++h) {
+        std::uint32_t four;
+        std::memcpy(&four, of_quad + h * head_dim, sizeof(four));
+        const WordVec query = hn::Set(Words(), four);
+        for (int v = 0; v < kVectors; ++v) {
+          parts[h][v] = add_products(quads[v], query, parts[h][v]);
+        }
+      }
+    }
+  }
 }
 
 // sums[h][v] += products of query h with the codes of rows kLanes * v and on.
 template <int kBits, int kHeads, int kVectors>
 HWY_INLINE void sum_products(const std::uint32_t* codes,  // [words, kBlockSize]
-                             int words,
+                             int head_dim,
                              const std::int8_t* queries,  // [kHeads, head_dim]
-                             int head_dim, IntVec (&sums)[kHeads][kVectors]) {
-  constexpr int kQuadsPerWord = 8 / kBits;
-  constexpr int kMostWords = kWideSums ? 1 << 16 : words_per_sum<kBits>();
-  const WordVec mask = hn::Set(Words(), ((1u << kBits) - 1) * 0x01010101u);
-  for (int begin = 0; begin < words; begin += kMostWords) {
-    const int end = std::min(words, begin + kMostWords);
+                             IntVec (&sums)[kHeads][kVectors]) {
+  constexpr int kMostWords = words_per_sum<kBits>();
+  const int words = head_dim * kBits / 32;
+  int begin = 0;
+  do {
+    // A single pass wherever no head is too wide for it.
+    const int end =
+        kMostSketchDim * kBits / 32 <= kMostWords ? words : std::min(words, begin + kMostWords);
     SumVec parts[kHeads][kVectors];
     for (int h = 0; h < kHeads; ++h) {
       for (int v = 0; v < kVectors; ++v) parts[h][v] = hn::Zero(hn::DFromV<SumVec>());
     }
-    for (int word = begin; word < end; ++word) {
-      WordVec rest[kVectors];
-      for (int v = 0; v < kVectors; ++v) {
-        rest[v] = hn::LoadU(Words(), codes + word * kBlockSize + v * kLanes);
-      }
-      for (int quad = 0; quad < kQuadsPerWord; ++quad) {
-        const std::int8_t* of_quad = queries + (word * kQuadsPerWord + quad) * 4;
-        WordVec quads[kVectors];
-        for (int v = 0; v < kVectors; ++v) {
-          quads[v] = hn::And(rest[v], mask);
-          rest[v] = hn::ShiftRight<kBits>(rest[v]);
-        }
-        for (int h = 0; h < kHeads; ++h) {
-          std::uint32_t four;
-          std::memcpy(&four, of_quad + h * head_dim, sizeof(four));
-          const WordVec query = hn::Set(Words(), four);
-          for (int v = 0; v < kVectors; ++v) {
-            parts[h][v] = add_products(quads[v], query, parts[h][v]);
-          }
-        }
-      }
-    }
+    add_words<kBits>(codes, begin, end, queries, head_dim, parts);
     for (int h = 0; h < kHeads; ++h) {
       for (int v = 0; v < kVectors; ++v) sums[h][v] = add_sums(parts[h][v], sums[h][v]);
     }
-  }
+    begin = end;
+  } while (kMostSketchDim * kBits / 32 > kMostWords && begin < words);
 }
 
 }  // namespace sinkrouter::cpu::HWY_NAMESPACE
