@@ -19,6 +19,7 @@ namespace sinkrouter::cpu::HWY_NAMESPACE {
 inline constexpr int kHeadBlock = 16;  // q heads whose factors are kept at once
 inline constexpr int kTileHeads = kManyRegisters ? 8 : 4;
 inline constexpr int kTileVectors = 2;
+inline constexpr int kAhead = 4;  // blocks between fetching and using
 static_assert(kBlockSize % (kTileVectors * kLanes) == 0);
 
 // What turns products into scores, head by head: with p = shift + sum_i x_i c_i and s the row's
@@ -105,6 +106,20 @@ HWY_INLINE void score_block(const std::uint32_t* codes, const Float16* row_scale
   }
 }
 
+// Where one KV head's blocks lie.
+struct BlockPlaces {
+  // As moments_index(), without its divisions.
+  HWY_INLINE std::int64_t index(int j) const {
+    const std::int64_t page = pages[list[j] >> page_shift];
+    return ((page * kv_heads + kv_head) << page_shift) + (list[j] & ((1 << page_shift) - 1));
+  }
+  const std::int32_t* list;
+  const std::int32_t* pages;
+  int page_shift;
+  int kv_heads;
+  int kv_head;
+};
+
 HWY_INLINE void prefetch_bytes(const void* from, std::int64_t bytes) {
   constexpr int kLine = 64;
   for (std::int64_t byte = 0; byte < bytes; byte += kLine) {
@@ -112,40 +127,41 @@ HWY_INLINE void prefetch_bytes(const void* from, std::int64_t bytes) {
   }
 }
 
+// Not a lambda: calls that do nothing but prefetch are thought to do nothing and removed, unless
+// they are inlined first.
+HWY_INLINE void prefetch_block(const RowScoresParams& params, std::int64_t index,
+                               std::int64_t block_words) {
+  const int dim = params.kv.head_dim;
+  prefetch_bytes(params.sketches.codes + index * block_words,
+                 block_words * static_cast<int>(sizeof(std::uint32_t)));
+  prefetch_bytes(params.sketches.scales + index * kBlockSize, kBlockSize * sizeof(Float16));
+  prefetch_bytes(params.moments.codes + index * 2 * dim, dim);
+  prefetch_bytes(params.moments.scales + index, sizeof(float));
+}
+
 template <int kBits>
 void score_listed_as(const RowScoresParams& params, int sequence, int kv_head, int begin, int end) {
-  constexpr int kAhead = 3;  // blocks between fetching and using
   const KvView& kv = params.kv;
   const int dim = kv.head_dim;
   const std::int64_t block_words = std::int64_t{dim} * kBits / 32 * kBlockSize;
   const int group = params.q_heads / kv.kv_heads;
   const std::int64_t first = std::int64_t{sequence} * params.q_heads + kv_head * group;
-  const std::int32_t* list = params.blocks.list(sequence, kv_head, kv.kv_heads);
-  const std::int32_t* pages = kv.page_table + sequence * kv.page_table_stride;
-  const int page_shift = std::countr_zero(static_cast<unsigned>(kv.page_size / kBlockSize));
-  // As moments_index(), without its divisions.
-  const auto index_at = [&](int j) HWY_ATTR {
-    const std::int64_t page = pages[list[j] >> page_shift];
-    return ((page * kv.kv_heads + kv_head) << page_shift) + (list[j] & ((1 << page_shift) - 1));
-  };
-  const auto prefetch = [&](int j) HWY_ATTR {
-    const std::int64_t index = index_at(j);
-    prefetch_bytes(params.sketches.codes + index * block_words,
-                   block_words * static_cast<int>(sizeof(std::uint32_t)));
-    prefetch_bytes(params.sketches.scales + index * kBlockSize, kBlockSize * sizeof(Float16));
-    prefetch_bytes(params.moments.codes + index * 2 * dim, dim);
-    prefetch_bytes(params.moments.scales + index, sizeof(float));
-  };
-  HeadFactors factors;  // a head block's worth: 8 KiB
+  const BlockPlaces places{params.blocks.list(sequence, kv_head, kv.kv_heads),
+                           kv.page_table + sequence * kv.page_table_stride,
+                           std::countr_zero(static_cast<unsigned>(kv.page_size / kBlockSize)),
+                           kv.kv_heads, kv_head};
+  HeadFactors factors;
   alignas(64) float means[kHeadBlock];
   for (int head = 0; head < group; head += kHeadBlock) {
     const int heads = std::min(kHeadBlock, group - head);
     const std::int8_t* queries = params.query_codes + (first + head) * dim;
+    for (int j = begin; j < std::min(begin + kAhead, end); ++j) {
+      prefetch_block(params, places.index(j), block_words);
+    }
     prepare_heads(params, first + head, heads, factors);
-    for (int j = begin; j < std::min(begin + kAhead, end); ++j) prefetch(j);
     for (int j = begin; j < end; ++j) {
-      if (j + kAhead < end) prefetch(j + kAhead);
-      const std::int64_t index = index_at(j);
+      if (j + kAhead < end) prefetch_block(params, places.index(j + kAhead), block_words);
+      const std::int64_t index = places.index(j);
       const std::uint32_t* codes = params.sketches.codes + index * block_words;
       const Float16* row_scales = params.sketches.scales + index * kBlockSize;
       float* scores =

@@ -24,6 +24,7 @@ using WordVec = hn::Vec<Words>;
 
 // In each lane four products, of unsigned bytes of `codes` and signed ones of `query`, are added to
 // one 32-bit sum or, where the instruction set has no better, to two 16-bit ones.
+using Shorts = hn::Repartition<std::int16_t, Floats>;
 #if HWY_TARGET == HWY_AVX3_DL
 inline constexpr bool kWideSums = true;
 using SumVec = IntVec;
@@ -32,10 +33,8 @@ HWY_INLINE SumVec add_products(WordVec codes, WordVec query, SumVec sums) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sums.raw) : "v"(codes.raw), "v"(query.raw));
   return sums;
 }
-HWY_INLINE IntVec add_sums(SumVec sums, IntVec total) { return hn::Add(total, sums); }
 #else
 inline constexpr bool kWideSums = false;
-using Shorts = hn::Repartition<std::int16_t, Floats>;
 using SumVec = hn::Vec<Shorts>;
 
 HWY_INLINE SumVec add_products(WordVec codes, WordVec query, SumVec sums) {
@@ -68,12 +67,12 @@ HWY_INLINE IntVec add_sums(SumVec sums, IntVec total) {
 }
 #endif
 
-// Words whose products one sum takes without overflow.
+// Words whose products a 16-bit sum takes without overflow.
 template <int kBits>
 constexpr int words_per_sum() {
   constexpr int kLargestProduct = ((1 << kBits) - 1) * 127;
-  constexpr int kQuads = 32767 / (2 * kLargestProduct);  // two products a 16-bit sum
-  return kWideSums ? 1 << 16 : kQuads / (8 / kBits);
+  constexpr int kQuads = 32767 / (2 * kLargestProduct);  // a sum gets two products of each
+  return kQuads / (8 / kBits);
 }
 
 // parts[h][v] += products of query h with words [begin, end) of rows kLanes * v and on.
@@ -114,23 +113,26 @@ HWY_INLINE void sum_products(const std::uint32_t* codes,  // [words, kBlockSize]
                              int head_dim,
                              const std::int8_t* queries,  // [kHeads, head_dim]
                              IntVec (&sums)[kHeads][kVectors]) {
-  constexpr int kMostWords = words_per_sum<kBits>();
   const int words = head_dim * kBits / 32;
-  int begin = 0;
-  do {
+  if constexpr (kWideSums) {
+    add_words<kBits>(codes, 0, words, queries, head_dim, sums);
+  } else {
     // A single pass wherever no head is too wide for it.
-    const int end =
-        kMostSketchDim * kBits / 32 <= kMostWords ? words : std::min(words, begin + kMostWords);
-    SumVec parts[kHeads][kVectors];
-    for (int h = 0; h < kHeads; ++h) {
-      for (int v = 0; v < kVectors; ++v) parts[h][v] = hn::Zero(hn::DFromV<SumVec>());
+    constexpr int kMostWords = words_per_sum<kBits>();
+    constexpr bool kOnePass = kMostSketchDim * kBits / 32 <= kMostWords;
+    for (int begin = 0; begin < words; begin += kMostWords) {
+      SumVec parts[kHeads][kVectors];
+      for (int h = 0; h < kHeads; ++h) {
+        for (int v = 0; v < kVectors; ++v) parts[h][v] = hn::Zero(Shorts());
+      }
+      const int end = kOnePass ? words : std::min(words, begin + kMostWords);
+      add_words<kBits>(codes, begin, end, queries, head_dim, parts);
+      for (int h = 0; h < kHeads; ++h) {
+        for (int v = 0; v < kVectors; ++v) sums[h][v] = add_sums(parts[h][v], sums[h][v]);
+      }
+      if constexpr (kOnePass) break;
     }
-    add_words<kBits>(codes, begin, end, queries, head_dim, parts);
-    for (int h = 0; h < kHeads; ++h) {
-      for (int v = 0; v < kVectors; ++v) sums[h][v] = add_sums(parts[h][v], sums[h][v]);
-    }
-    begin = end;
-  } while (kMostSketchDim * kBits / 32 > kMostWords && begin < words);
+  }
 }
 
 }  // namespace sinkrouter::cpu::HWY_NAMESPACE
