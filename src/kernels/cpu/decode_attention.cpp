@@ -2,9 +2,10 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/decode_attention.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per instruction set.
-#include "kernels/cpu/decode_tile-inl.h"
+#include "kernels/cpu/decode_walk-inl.h"
 
 #if HWY_ONCE
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -18,9 +19,9 @@
 namespace sinkrouter::cpu {
 namespace {
 
-HWY_EXPORT(attend_span);
+HWY_EXPORT(attend_spans);
 
-constexpr int kRangesPerThread = 4;       // uneven cores even out
+constexpr int kRangesPerThread = 8;       // uneven cores even out
 constexpr std::int64_t kLeastRows = 128;  // a range shorter than this is not worth a thread
 constexpr std::int64_t kAlignment = 64;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
@@ -68,24 +69,37 @@ class Plan {
 
   int ranges() const { return ranges_; }
 
-  void run_range(int range, int worker) const {
-    const std::int64_t begin = range * range_rows_;
-    const std::int64_t end = std::min(total_rows(), begin + range_rows_);
-    const SpanScratch scratch(
-        reinterpret_cast<float*>(scratch_ + worker * scratch_bytes(group_, params_.kv.head_dim)),
-        group_, params_.kv.head_dim);
-    for (std::int64_t list = list_at(begin); list < lists_ && starts_[list] < end; ++list) {
+  // Works on ranges taken from the common stock until it is empty. They follow one another without
+  // a pause in reading memory, so that they can be short.
+  void run_worker(std::atomic<int>& stock, int worker) const {
+    int range = 0;
+    std::int64_t end = 0;
+    std::int64_t list = lists_;
+    const auto next = [&](SpanPiece& piece) {
+      if (list == lists_ || starts_[list] >= end) {
+        range = stock.fetch_add(1, std::memory_order_relaxed);
+        if (range >= ranges_) return false;
+        end = std::min(total_rows(), (range + 1) * range_rows_);
+        list = list_at(range * range_rows_);
+      }
+      const std::int64_t begin = range * range_rows_;
       const std::int64_t from = std::max(begin, starts_[list]);
       const std::int64_t to = std::min(end, starts_[list + 1]);
-      if (from >= to) continue;
-      const bool whole = from == starts_[list] && to == starts_[list + 1];
-      const PartialView partial =
-          whole ? slot(2 * reserved_ + worker) : slot(2 * range + (from == begin ? 0 : 1));
-      HWY_DYNAMIC_DISPATCH(attend_span)
-      (params_, {sequence_of(list), head_of(list), from - starts_[list], to - starts_[list]},
-       scratch, partial);
-      if (whole) finish(list, partial);
-    }
+      piece.span = {sequence_of(list), head_of(list), from - starts_[list], to - starts_[list]};
+      piece.list = list;
+      piece.whole = from == starts_[list] && to == starts_[list + 1];
+      piece.partial =
+          piece.whole ? slot(2 * reserved_ + worker) : slot(2 * range + (from == begin ? 0 : 1));
+      do ++list;
+      while (list < lists_ && starts_[list] == starts_[list + 1]);
+      return true;
+    };
+    const auto done = [&](const SpanPiece& piece) {
+      if (piece.whole) finish(piece.list, piece.partial);
+    };
+    auto* scratch =
+        reinterpret_cast<float*>(scratch_ + worker * scratch_bytes(group_, params_.kv.head_dim));
+    HWY_DYNAMIC_DISPATCH(attend_spans)(params_, {next, done}, scratch);
   }
 
   // Outputs of the lists that were cut, and of the empty ones.
@@ -197,7 +211,9 @@ void decode_attention(const DecodeAttentionParams& params, ThreadPool& threads) 
   require_kernel(KernelOp::kDecodeAttention, "cpu", kv.dtype, kv.head_dim,
                  params.q_heads / kv.kv_heads);
   const Plan plan(params, threads.size());
-  threads.run(plan.ranges(), [&](int range, int worker) { plan.run_range(range, worker); });
+  std::atomic<int> stock{0};
+  threads.run(std::min(threads.size(), plan.ranges()),
+              [&](int, int worker) { plan.run_worker(stock, worker); });
   plan.run_rest();
 }
 
