@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
+#include "eval/svg.h"
 #include "sinkrouter/inspect.h"
 
 namespace sinkrouter {
@@ -18,8 +20,6 @@ constexpr double kBarWidth = 12;
 constexpr double kBarLabels = 34;
 constexpr double kMapGap = 40;
 constexpr double kLeastMapWidth = 150;  // of the cells, so that titles fit
-constexpr const char* kInk = "#1a1a1a";
-constexpr const char* kFaint = "#555555";
 
 struct Colour {
   int red;
@@ -52,29 +52,6 @@ bool is_dark(const Colour& colour) {
   return 0.299 * colour.red + 0.587 * colour.green + 0.114 * colour.blue < 140;
 }
 
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (char c : text) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        result += c;
-    }
-  }
-  return result;
-}
-
 // One value per layer and column.
 struct Map {
   std::string id;
@@ -101,15 +78,7 @@ int label_step(double cell, double least) {
   return step;
 }
 
-void add_text(std::string& svg, double x, double y, double size, std::string_view anchor,
-              std::string_view colour, std::string_view text, std::string_view extra = "") {
-  svg += fmt::format(
-      R"svg(<text x="{:.1f}" y="{:.1f}" font-size="{}" text-anchor="{}" fill="{}"{}>{}</text>)svg"
-      "\n",
-      x, y, size, anchor, colour, extra, escaped(text));
-}
-
-void add_cells(std::string& svg, const Map& map, int layers, double left, double top) {
+void add_cells(Svg& svg, const Map& map, int layers, double left, double top) {
   const double width = cell_width(map);
   const double height = cell_height(layers);
   const bool numbers = width >= 26 && height >= 14;
@@ -119,64 +88,58 @@ void add_cells(std::string& svg, const Map& map, int layers, double left, double
       const Colour fill = colour_at(map.scale, value);
       const double x = left + column * width;
       const double y = top + layer * height;
-      svg += fmt::format(
-          R"svg(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" stroke="#ffffff">)svg"
-          "<title>layer {}, {} {}: {:.3f}</title></rect>\n",
-          x, y, width, height, hex(fill), layer, map.column_name, column, value);
+      svg.rect(x, y, width, height, hex(fill), "#ffffff",
+               fmt::format("layer {}, {} {}: {:.3f}", layer, map.column_name, column, value));
       if (numbers) {
-        add_text(svg, x + width / 2, y + height / 2 + 3.8, 11, "middle",
-                 is_dark(fill) ? "#ffffff" : kInk, fmt::format("{:.2f}", value),
+        svg.text(x + width / 2, y + height / 2 + 3.8, 11, "middle",
+                 is_dark(fill) ? "#ffffff" : Svg::kInk, fmt::format("{:.2f}", value),
                  R"( pointer-events="none")");
       }
     }
   }
-  svg += fmt::format(
-      R"svg(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="none" stroke="#bbbbbb"/>)svg"
-      "\n",
-      left, top, cells_width(map), height * layers);
+  svg.rect(left, top, cells_width(map), height * layers, "none", Svg::kFrame);
 }
 
-void add_axes(std::string& svg, const Map& map, int layers, double left, double top) {
+void add_axes(Svg& svg, const Map& map, int layers, double left, double top) {
   const double width = cell_width(map);
   const double height = cell_height(layers);
   for (int layer = 0; layer < layers; layer += label_step(height, 14)) {
-    add_text(svg, left - 7, top + (layer + 0.5) * height + 4, 11, "end", kInk,
+    svg.text(left - 7, top + (layer + 0.5) * height + 4, 11, "end", Svg::kInk,
              fmt::format("{}", layer));
   }
   for (int column = 0; column < map.columns; column += label_step(width, 20)) {
-    add_text(svg, left + (column + 0.5) * width, top - 6, 11, "middle", kInk,
+    svg.text(left + (column + 0.5) * width, top - 6, 11, "middle", Svg::kInk,
              fmt::format("{}", column));
   }
   const double x = left - 31;
   const double y = top + layers * height / 2;
-  add_text(svg, x, y, 12, "middle", kFaint, "layer",
+  svg.text(x, y, 12, "middle", Svg::kFaint, "layer",
            fmt::format(R"svg( transform="rotate(-90 {:.1f} {:.1f})")svg", x, y));
-  add_text(svg, left + cells_width(map) / 2, top + layers * height + 20, 12, "middle", kFaint,
+  svg.text(left + cells_width(map) / 2, top + layers * height + 20, 12, "middle", Svg::kFaint,
            map.column_name);
 }
 
-void add_bar(std::string& svg, const Map& map, int layers, double left, double top) {
+void add_bar(Svg& svg, const Map& map, int layers, double left, double top) {
   const double height = std::min(220.0, cell_height(layers) * layers);
-  svg += fmt::format(R"(<linearGradient id="{}" x1="0" y1="1" x2="0" y2="0">)", map.id);
+  std::string gradient =
+      fmt::format(R"(<linearGradient id="{}" x1="0" y1="1" x2="0" y2="0">)", map.id);
   for (std::size_t stop = 0; stop < map.scale.size(); ++stop) {
-    svg += fmt::format(R"(<stop offset="{}%" stop-color="{}"/>)", 25 * stop, hex(map.scale[stop]));
+    gradient +=
+        fmt::format(R"(<stop offset="{}%" stop-color="{}"/>)", 25 * stop, hex(map.scale[stop]));
   }
-  svg += "</linearGradient>\n";
-  svg += fmt::format(
-      R"svg(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="url(#{})" stroke="#bbbbbb"/>)svg"
-      "\n",
-      left, top, kBarWidth, height, map.id);
+  svg.raw(gradient + "</linearGradient>\n");
+  svg.rect(left, top, kBarWidth, height, fmt::format("url(#{})", map.id), Svg::kFrame);
   for (double value : {0.0, 0.5, 1.0}) {
-    add_text(svg, left + kBarWidth + 5, top + height * (1 - value) + 4, 11, "start", kInk,
+    svg.text(left + kBarWidth + 5, top + height * (1 - value) + 4, 11, "start", Svg::kInk,
              fmt::format("{:.1f}", value));
   }
 }
 
-void add_map(std::string& svg, const Map& map, int layers, double left) {
+void add_map(Svg& svg, const Map& map, int layers, double left) {
   const double cells_left = left + kAxisWidth;
   const double top = kHeader + kMapTop;
-  add_text(svg, left, kHeader + 8, 15, "start", kInk, map.title, R"( font-weight="600")");
-  add_text(svg, left, kHeader + 26, 12, "start", kFaint, map.subtitle);
+  svg.text(left, kHeader + 8, 15, "start", Svg::kInk, map.title, R"( font-weight="600")");
+  svg.text(left, kHeader + 26, 12, "start", Svg::kFaint, map.subtitle);
   add_cells(svg, map, layers, cells_left, top);
   add_axes(svg, map, layers, cells_left, top);
   add_bar(svg, map, layers, cells_left + cells_width(map) + kBarGap, top);
@@ -211,16 +174,16 @@ std::vector<Map> maps_of(const InspectReport& report) {
   return {sink, routed, read};
 }
 
-void add_header(std::string& svg, const InspectReport& report) {
+void add_header(Svg& svg, const InspectReport& report) {
   const PolicyOptions& policy = report.policy;
-  add_text(svg, kMargin, 44, 21, "start", kInk,
+  svg.text(kMargin, 44, 21, "start", Svg::kInk,
            fmt::format("What the heads of {} do", report.model.name), R"( font-weight="600")");
-  add_text(
-      svg, kMargin, 67, 13, "start", kFaint,
+  svg.text(
+      kMargin, 67, 13, "start", Svg::kFaint,
       fmt::format("{} tokens of context, the last {} observed; policy {}, epsilon {:g}, "
                   "window {}",
                   report.context, report.tokens, name(policy.kind), policy.epsilon, policy.window));
-  add_text(svg, kMargin, 86, 13, "start", kFaint,
+  svg.text(kMargin, 86, 13, "start", Svg::kFaint,
            fmt::format("{:.0f}% of (head, token) pairs over 0.9 sink mass; KV read {:.1f}%, groups "
                        "routed {:.0f}%; unread mass {:.4f} on average, over epsilon in {:.1f}%",
                        100 * report.sunk_share, 100 * report.reads.kv_read_fraction(),
@@ -239,17 +202,14 @@ std::string to_svg(const InspectReport& report) {
   width = std::max(width, kHeaderWidth) + 2 * kMargin;
   const double height = kHeader + kMapTop + cell_height(layers) * layers + 30 + kMargin;
 
-  std::string svg = fmt::format(
-      R"svg(<svg xmlns="http://www.w3.org/2000/svg" width="{0:.0f}" height="{1:.0f}" viewBox="0 0 {0:.0f} {1:.0f}" font-family="'DejaVu Sans', 'Helvetica Neue', Arial, sans-serif">)svg"
-      "\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
-      width, height);
+  Svg svg(width, height);
   add_header(svg, report);
   double left = kMargin;
   for (const Map& map : maps) {
     add_map(svg, map, layers, left);
     left += map_width(map) + kMapGap;
   }
-  return svg + "</svg>\n";
+  return std::move(svg).finish();
 }
 
 }  // namespace sinkrouter

@@ -1,12 +1,10 @@
 #include <algorithm>
-#include <chrono>
-#include <memory>
-#include <numeric>
 
 #include "base/check.h"
 #include "eval/clock.h"
 #include "eval/needle_document.h"
 #include "eval/needle_wordings.h"
+#include "eval/reply.h"
 #include "eval/tokens.h"
 #include "sinkrouter/eval.h"
 
@@ -27,83 +25,25 @@ struct Question {
   int answer_limit = 0;
 };
 
-struct Reply {
-  std::string text;
-  std::vector<int> tokens;
-};
-
-// One question being answered from a fork of the document.
-struct Run {
-  const Question* question = nullptr;
-  Reply* answer = nullptr;
-  Sequence sequence;
-  std::size_t fed = 0;  // of the question's tokens
-  int next = 0;         // the token to decode
-  bool done = false;
-};
-
-void take(const Engine& engine, const Wordings& wordings, std::span<const float> logits, Run& run) {
-  const Tokenizer& tokenizer = engine.tokenizer();
-  run.next = arg_max(logits);
-  Reply& answer = *run.answer;
-  const bool ended = is_stop_token(tokenizer, run.next);
-  if (!ended) {
-    answer.tokens.push_back(run.next);
-    answer.text = tokenizer.decode(answer.tokens);
-  }
-  run.done = ended || wordings.is_complete(answer.text) ||
-             static_cast<int>(answer.tokens.size()) >= run.question->answer_limit;
-}
-
-// Answers questions in lockstep; those that end early drop out.
-void reply_together(Engine& engine, const Wordings& wordings, const PolicyOptions& policy,
-                    std::vector<Run>& runs) {
-  std::vector<Run*> active;
-  std::vector<Sequence*> sequences;
-  std::vector<int> tokens;
-  for (;;) {
-    active.clear();
-    sequences.clear();
-    tokens.clear();
-    for (Run& run : runs) {
-      if (run.done) continue;
-      active.push_back(&run);
-      sequences.push_back(&run.sequence);
-      const std::vector<int>& asked = run.question->tokens;
-      tokens.push_back(run.fed < asked.size() ? asked[run.fed++] : run.next);
-    }
-    if (active.empty()) return;
-    const std::span<const float> logits = engine.decode(sequences, tokens, policy);
-    const std::size_t vocab = logits.size() / active.size();
-    for (std::size_t i = 0; i < active.size(); ++i) {
-      if (active[i]->fed < active[i]->question->tokens.size()) continue;
-      take(engine, wordings, logits.subspan(i * vocab, vocab), *active[i]);
-    }
-  }
-}
-
 std::vector<Reply> reply_to(Engine& engine, const Wordings& wordings, const Sequence& document,
                             std::span<const Question> questions, const PolicyOptions& policy,
                             const NeedleOptions& options) {
-  std::vector<Reply> answers(questions.size());
-  for (std::size_t first = 0; first < questions.size();) {
-    const std::size_t count =
-        std::min(questions.size() - first, static_cast<std::size_t>(options.batch));
-    std::vector<Run> runs(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      Run& run = runs[i];
-      run.question = &questions[first + i];
-      run.answer = &answers[first + i];
-      run.sequence = engine.fork(document);
-      if (options.prefill_question) {
-        run.fed = run.question->tokens.size();
-        take(engine, wordings, engine.prefill(run.sequence, run.question->tokens), run);
-      }
+  const auto open = [&](std::size_t index) {
+    const Question& question = questions[index];
+    Opening opening{.sequence = engine.fork(document),
+                    .question = question.tokens,
+                    .answer_limit = question.answer_limit};
+    if (options.prefill_question) {
+      opening.first = arg_max(engine.prefill(opening.sequence, question.tokens));
+      opening.question = {};
     }
-    reply_together(engine, wordings, policy, runs);
-    first += count;
-  }
-  return answers;
+    return opening;
+  };
+  return reply_to(
+      engine, questions.size(), open,
+      {.policy = policy, .batch = options.batch, .is_complete = [&](std::string_view answer) {
+         return wordings.is_complete(answer);
+       }});
 }
 
 void tally(std::vector<Tally>& tallies, const std::string& label, bool right) {

@@ -46,28 +46,28 @@ std::vector<std::size_t> fact_spots(std::string_view text) {
   return spots;
 }
 
-struct HiddenFacts {
+struct HiddenStatements {
   std::string text;
   std::vector<double> depths;
 };
 
-HiddenFacts hide(std::string_view filler, const Wordings& wordings, std::span<const Fact> facts) {
+HiddenStatements hide(std::string_view filler, std::span<const Statement> statements) {
   const std::vector<std::size_t> spots = fact_spots(filler);
-  SR_CHECK(spots.size() >= facts.size(), kInvalidArgument,
+  SR_CHECK(spots.size() >= statements.size(), kInvalidArgument,
            "the context has too few lines and sentences to hide {} facts in each document; "
            "ask for more documents, fewer samples or a longer context",
-           facts.size());
-  HiddenFacts hidden;
+           statements.size());
+  HiddenStatements hidden;
   std::size_t done = 0;
   std::size_t next = 0;  // of spots
-  for (std::size_t i = 0; i < facts.size(); ++i) {
+  for (std::size_t i = 0; i < statements.size(); ++i) {
     const double target =
-        (static_cast<double>(i) + 0.5) / static_cast<double>(facts.size()) * filler.size();
-    const std::size_t last = spots.size() - (facts.size() - i);  // leaves one for each later fact
+        (static_cast<double>(i) + 0.5) / static_cast<double>(statements.size()) * filler.size();
+    const std::size_t last =
+        spots.size() - (statements.size() - i);  // leaves one for each later fact
     while (next < last && static_cast<double>(spots[next]) < target) ++next;
     hidden.text += filler.substr(done, spots[next] - done);
-    hidden.text += filler[spots[next] - 1] == '\n' ? wordings.fact_line(facts[i])
-                                                   : wordings.fact_sentence(facts[i]);
+    hidden.text += filler[spots[next] - 1] == '\n' ? statements[i].line : statements[i].sentence;
     hidden.depths.push_back(static_cast<double>(spots[next]) / static_cast<double>(filler.size()));
     done = spots[next++];
   }
@@ -78,23 +78,22 @@ HiddenFacts hide(std::string_view filler, const Wordings& wordings, std::span<co
 
 }  // namespace
 
-NeedleDocument make_needle_document(const Tokenizer& tokenizer, std::span<const std::string> texts,
-                                    const Wordings& wordings, std::span<const Fact> facts,
-                                    int token_count, Rng& rng) {
+NeedleDocument make_document(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                             std::span<const Statement> statements, int token_count, Rng& rng) {
   const std::string filler = shuffled_filler(texts, rng);
   const std::vector<int> start = start_tokens(tokenizer);
   const auto wanted = static_cast<std::int64_t>(token_count) - static_cast<int>(start.size());
   // The document is a little too long at first and loses tokens at its beginning, before the first
   // fact, so that its end stays the end of a line or word.
   const std::int64_t slack = std::max<std::int64_t>(
-      8, wanted / (8 * std::max<std::int64_t>(1, static_cast<std::int64_t>(facts.size()))));
+      8, wanted / (8 * std::max<std::int64_t>(1, static_cast<std::int64_t>(statements.size()))));
   double bytes = 3.5 * static_cast<double>(wanted);
   double too_short = 0;
   double too_long = std::numeric_limits<double>::infinity();
   for (int fit = 0; fit < kMaxFits; ++fit) {
     const std::size_t end =
         character_start(filler, static_cast<std::size_t>(std::max(bytes, 64.0)));
-    const HiddenFacts hidden = hide(std::string_view(filler).substr(0, end), wordings, facts);
+    const HiddenStatements hidden = hide(std::string_view(filler).substr(0, end), statements);
     const std::vector<int> ids = plain_tokens(tokenizer, hidden.text);
     const std::int64_t excess = static_cast<std::int64_t>(ids.size()) - wanted;
     if (excess >= 0 && excess <= slack) {
@@ -114,11 +113,19 @@ NeedleDocument make_needle_document(const Tokenizer& tokenizer, std::span<const 
     SR_CHECK(bytes >= 1, kInvalidArgument,
              "a document of {} tokens has no room for {} facts; use a longer context or more "
              "documents",
-             token_count, facts.size());
+             token_count, statements.size());
   }
   throw Error(
       Error::Kind::kInvalidArgument,
       fmt::format("no document of exactly {} tokens could be made from the text", token_count));
+}
+
+NeedleDocument make_needle_document(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                                    const Wordings& wordings, std::span<const Fact> facts,
+                                    int token_count, Rng& rng) {
+  std::vector<Statement> statements;
+  for (const Fact& fact : facts) statements.push_back(wordings.statement(wordings.fact(fact)));
+  return make_document(tokenizer, texts, statements, token_count, rng);
 }
 
 }  // namespace sinkrouter

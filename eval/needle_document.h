@@ -12,12 +12,14 @@ namespace sinkrouter {
 
 struct NeedleDocument {
   std::vector<int> tokens;     // the beginning-of-text token first
-  std::vector<double> depths;  // of each fact, as a share of the document
+  std::vector<double> depths;  // of each statement, as a share of the document
 };
 
 // A document of exactly `token_count` tokens: the texts in random order from a random line on, the
-// facts between lines or sentences, evenly
-// spread. Throws Error when the texts are too short for it.
+// statements between lines or sentences, in their order and evenly spread. Throws Error when the
+// texts are too short for it.
+NeedleDocument make_document(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                             std::span<const Statement> statements, int token_count, Rng& rng);
 NeedleDocument make_needle_document(const Tokenizer& tokenizer, std::span<const std::string> texts,
                                     const Wordings& wordings, std::span<const Fact> facts,
                                     int token_count, Rng& rng);

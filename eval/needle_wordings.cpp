@@ -86,8 +86,8 @@ std::vector<const Wording*> Wordings::in_set(std::string_view set) const {
   return found;
 }
 
-std::string Wordings::draw_value(const Wording& wording, Rng& rng) const {
-  const Values& values = values_.at(wording.value);
+std::string Wordings::draw_value(const std::string& kind, Rng& rng) const {
+  const Values& values = values_.at(kind);
   if (values.digits == 0) return values.items[rng.below(values.items.size())];
   std::string number;
   for (int i = 0; i < values.digits; ++i) number += static_cast<char>('0' + rng.below(10));
@@ -103,19 +103,16 @@ std::vector<Fact> Wordings::draw(const std::vector<const Wording*>& choices, int
     const std::vector<std::string>& keys = keys_.at(wording.key);
     const std::string& key = keys[rng.below(keys.size())];
     if (!used.insert(key).second) continue;
-    facts.push_back({&wording, key, draw_value(wording, rng)});
+    facts.push_back({&wording, key, draw_value(wording.value, rng)});
   }
   return facts;
 }
 
 std::string Wordings::fact(const Fact& fact) const { return fill(fact.wording->fact, fact); }
 
-std::string Wordings::fact_line(const Fact& fact) const {
-  return line_.prefix + fill(fact.wording->fact, fact) + line_.suffix;
-}
-
-std::string Wordings::fact_sentence(const Fact& fact) const {
-  return sentence_.prefix + fill(fact.wording->fact, fact) + sentence_.suffix;
+Statement Wordings::statement(const std::string& text) const {
+  return {.line = line_.prefix + text + line_.suffix,
+          .sentence = sentence_.prefix + text + sentence_.suffix};
 }
 
 std::string Wordings::question(const Fact& fact) const {

@@ -26,6 +26,12 @@ struct Fact {
   std::string value;
 };
 
+// Something to hide in a text, as inserted at the start of a line and between two sentences.
+struct Statement {
+  std::string line;
+  std::string sentence;
+};
+
 // The contents of needle_wordings.json.
 class Wordings {
  public:
@@ -38,10 +44,18 @@ class Wordings {
   // Up to `count` facts, no two of them about the same key.
   std::vector<Fact> draw(const std::vector<const Wording*>& choices, int count, Rng& rng) const;
 
+  // A list of keys by its name, and a value of a kind. The names must be known.
+  const std::vector<std::string>& keys(const std::string& list) const { return keys_.at(list); }
+  std::string draw_value(const std::string& kind, Rng& rng) const;
+
+  // Any text as inserted at the start of a line and between two sentences.
+  Statement statement(const std::string& text) const;
+  std::string as_question(const std::string& text) const { return question_prefix_ + text; }
+
   std::string fact(const Fact& fact) const;
   // The fact as inserted at the start of a line or between two sentences.
-  std::string fact_line(const Fact& fact) const;
-  std::string fact_sentence(const Fact& fact) const;
+  std::string fact_line(const Fact& fact) const { return statement(this->fact(fact)).line; }
+  std::string fact_sentence(const Fact& fact) const { return statement(this->fact(fact)).sentence; }
   std::string question(const Fact& fact) const;  // as appended to a document
   std::string answer(const Fact& fact) const;    // as a model should continue the question
   // Whether a greedy continuation of the question states the fact's value and nothing more.
@@ -54,8 +68,6 @@ class Wordings {
     int digits = 0;  // 0: one of items
     std::vector<std::string> items;
   };
-
-  std::string draw_value(const Wording& wording, Rng& rng) const;
 
   struct Surround {
     std::string prefix;

@@ -1,8 +1,8 @@
-#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
 #include "eval/clock.h"
+#include "eval/surprise.h"
 #include "eval/tokens.h"
 #include "sinkrouter/eval.h"
 
@@ -11,37 +11,14 @@ namespace {
 
 constexpr double kPrefillShare = 0.7;  // of a window's time, for the progress
 
-double log_probability(std::span<const float> logits, int token) {
-  const float highest = *std::max_element(logits.begin(), logits.end());
-  double total = 0;
-  for (float logit : logits) total += std::exp(static_cast<double>(logit) - highest);
-  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - highest - std::log(total);
-}
-
-// Sum of -log p of window[first + 1 ..] while window[first ..] is decoded under the policy.
-double surprise(Engine& engine, Sequence& sequence, std::span<const int> window, int first,
-                PerplexityScore& score) {
+double score_window(Engine& engine, Sequence& sequence, std::span<const int> window, int first,
+                    PerplexityScore& score) {
   engine.reset_read_stats();
   const Clock clock;
-  double total = 0;
-  Sequence* const sequences[] = {&sequence};
-  for (std::size_t at = static_cast<std::size_t>(first); at + 1 < window.size(); ++at) {
-    const std::span<const float> logits =
-        engine.decode(sequences, window.subspan(at, 1), score.policy);
-    total -= log_probability(logits, window[at + 1]);
-  }
+  const double total = surprise(engine, sequence, window, first, score.policy);
   score.seconds += clock.seconds();
   score.reads = sum(score.reads, engine.read_stats());
   return total;
-}
-
-// Start offsets of the windows' text, evenly spread.
-std::vector<std::int64_t> window_starts(std::int64_t available, std::int64_t needed, int samples) {
-  std::vector<std::int64_t> starts;
-  for (int i = 0; i < samples; ++i) {
-    starts.push_back(samples == 1 ? 0 : (available - needed) * i / (samples - 1));
-  }
-  return starts;
 }
 
 void check(const PerplexityOptions& options) {
@@ -63,11 +40,10 @@ PerplexityResult eval_perplexity(Engine& engine, std::span<const std::string> te
   check(options);
   const std::vector<int> start = start_tokens(engine.tokenizer());
   const std::vector<int> tokens = text_tokens(engine.tokenizer(), texts);
-  const auto available = static_cast<std::int64_t>(tokens.size() - start.size());
-  // The last scored token is predicted but never put into the cache.
-  const std::int64_t needed = options.context + 1 - static_cast<std::int64_t>(start.size());
-  SR_CHECK(available >= needed, kInvalidArgument,
-           "the text holds {} tokens and a window needs {}; pass a longer --text", available,
+  const std::span<const int> text = std::span(tokens).subspan(start.size());
+  const std::int64_t needed = window_tokens(start, options.context);
+  SR_CHECK(static_cast<std::int64_t>(text.size()) >= needed, kInvalidArgument,
+           "the text holds {} tokens and a window needs {}; pass a longer --text", text.size(),
            needed);
   PerplexityResult result{.model = engine.info().name,
                           .device = engine.description(),
@@ -81,16 +57,14 @@ PerplexityResult eval_perplexity(Engine& engine, std::span<const std::string> te
   double dense_surprise = 0;
   std::vector<double> surprises(result.policies.size(), 0.0);
   const int first = options.context - options.tokens;
-  const std::vector<std::int64_t> starts = window_starts(available, needed, options.samples);
   for (int index = 0; index < options.samples; ++index) {
     const std::string label = fmt::format("window {} of {}", index + 1, options.samples);
     const auto report = [&](double share) {
       if (progress) progress(label, (index + share) / options.samples);
     };
     report(0);
-    std::vector<int> window = start;
-    const auto from = tokens.begin() + static_cast<std::ptrdiff_t>(start.size()) + starts[index];
-    window.insert(window.end(), from, from + needed);
+    const std::vector<int> window =
+        text_window(start, text, options.context, index, options.samples);
 
     const Clock clock;
     Sequence prefilled = engine.create_sequence();
@@ -102,12 +76,12 @@ PerplexityResult eval_perplexity(Engine& engine, std::span<const std::string> te
 
     const double share = (1 - kPrefillShare) / static_cast<double>(1 + surprises.size());
     Sequence dense = engine.fork(prefilled);
-    dense_surprise += surprise(engine, dense, window, first, result.dense);
+    dense_surprise += score_window(engine, dense, window, first, result.dense);
     dense = Sequence();
     report(kPrefillShare + share);
     for (std::size_t i = 0; i < surprises.size(); ++i) {
       Sequence routed = engine.fork(prefilled);
-      surprises[i] += surprise(engine, routed, window, first, result.policies[i]);
+      surprises[i] += score_window(engine, routed, window, first, result.policies[i]);
       report(kPrefillShare + share * static_cast<double>(i + 2));
     }
   }
