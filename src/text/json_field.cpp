@@ -104,6 +104,14 @@ std::int64_t JsonField::integer(std::int64_t low, std::int64_t high) const {
   return number;
 }
 
+double JsonField::number(double low, double high) const {
+  const std::string expected = fmt::format("a number from {} to {}", low, high);
+  if (!value_->is_number()) fail_type(expected);
+  const auto number = value_->get<double>();
+  if (!(number >= low && number <= high)) fail_type(expected);
+  return number;
+}
+
 bool JsonField::boolean_or(std::string_view key, bool otherwise) const {
   const std::optional<JsonField> field = find(key);
   return field ? field->boolean() : otherwise;

@@ -29,6 +29,7 @@ class JsonField {
   std::string string() const;
   bool boolean() const;
   std::int64_t integer(std::int64_t low, std::int64_t high) const;
+  double number(double low, double high) const;
   bool boolean_or(std::string_view key, bool otherwise) const;
   std::string string_or(std::string_view key, std::string_view otherwise) const;
 

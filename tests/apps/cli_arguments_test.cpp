@@ -13,10 +13,8 @@ namespace {
 using Words = std::vector<std::string>;
 
 const std::vector<Words> kCommands{
-    {"generate"},        {"compare"},
-    {"eval", "needle"},  {"eval", "perplexity"},
-    {"bench", "decode"}, {"bench", "attention"},
-    {"inspect"},
+    {"generate"},      {"compare"},         {"eval", "needle"},     {"eval", "perplexity"},
+    {"eval", "suite"}, {"bench", "decode"}, {"bench", "attention"}, {"inspect"},
 };
 
 Words operator+(Words words, const Words& more) {
@@ -158,6 +156,15 @@ TEST_F(CliArguments, EvalAndBenchOptionsAreChecked) {
   expect_failure(needle + Words{"--question", "never"}, 2, "never");
   expect_failure(needle + Words{"--text", "no/such/text"}, 1, "no/such/text");
   expect_failure(needle + Words{"--policy", "margin,psychic"}, 2, "psychic");
+  const Words suite{"eval", "suite", "--model", model(), "--out", "no/such/folder", "--tasks"};
+  expect_failure(suite + Words{"cooking"}, 2, "cooking");
+  expect_failure(suite + Words{"needle", "--contexts", "100"}, 2, "context");
+  expect_failure(suite + Words{"needle", "--contexts", "1024,lots"}, 2, "contexts");
+  expect_failure(suite + Words{"needle", "--question", "never"}, 2, "never");
+  expect_failure(suite + Words{"needle", "--contexts", "1024", "--samples", "0"}, 2, "samples");
+  expect_failure(suite + Words{"perplexity-code", "--contexts", "1024"}, 2, "--code");
+  expect_failure(suite + Words{"needle", "--code", "no/such/code"}, 1, "no/such/code");
+  EXPECT_FALSE(std::filesystem::exists("no"));
   const Words perplexity{"eval", "perplexity", "--model", model(), "--context", "128"};
   expect_failure(perplexity + Words{"--tokens", "128"}, 2, "tokens");
   expect_failure({"bench", "attention", "--shape", "cube"}, 2, "cube");

@@ -157,6 +157,34 @@ TEST_F(CliCommands, EvalPerplexityComparesWithDense) {
   EXPECT_NE(json.at("results")[1].at("perplexity").get<double>(), dense);
 }
 
+TEST_F(CliCommands, EvalSuiteFillsAFolderAndGoesOnWithIt) {
+  const TemporaryDirectory folder;
+  const std::string out = folder.path() / "new" / "results";
+  const Words words = on_model({"eval", "suite", "--out", out, "--contexts", "1024,1200", "--tasks",
+                                "multikey,perplexity", "--samples", "4", "--tokens", "8",
+                                "--policy", "streaming,margin:epsilon=0.02"});
+  const Json json = json_of(words);
+  // Two contexts, three policies; two modes of multikey and one of perplexity.
+  ASSERT_EQ(json.at("cells").size(), 2u * 3 * (2 + 1));
+  for (const Json& cell : json.at("cells")) {
+    expect_fields(cell, {"task", "context", "mode", "policy", "samples", "score", "dense_score",
+                         "router_bytes", "attention_bytes", "seconds", "model", "seed", "version"});
+    expect_share(cell, "routed_fraction");
+    EXPECT_GT(cell.at("kv_read_fraction"), 0.0);
+  }
+  std::ifstream file(out + "/suite.json");
+  EXPECT_EQ(Json::parse(file), json);
+  EXPECT_EQ(json_of(words), json);  // nothing left to do
+  const CliOutcome table = run_cli(words);
+  EXPECT_EQ(table.status, 0) << table.err;
+  for (const char* part : {"multikey at 1200", "margin:epsilon=0.02", "streaming", "perplexity"}) {
+    EXPECT_NE(table.out.find(part), std::string::npos) << part << " in " << table.out;
+  }
+  const CliOutcome other = run_cli(words + Words{"--seed", "2"});
+  EXPECT_EQ(other.status, 1);
+  EXPECT_NE(other.err.find("suite.json: settings.seed is 1"), std::string::npos) << other.err;
+}
+
 TEST_F(CliCommands, BenchesReportTheirFields) {
   const auto check = [](const Json& json) {
     expect_fields(json, {"device", "shape", "context", "policy"});
