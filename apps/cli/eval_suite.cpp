@@ -89,7 +89,7 @@ std::string summary(const SuiteResult& result, const std::string& out) {
       settings.model, settings.samples, settings.documents, settings.documents, settings.tokens,
       table.text());
   if (partial) text += "\n* of some of the documents only; the same run again goes on\n";
-  return text + fmt::format("\nwrote {}/suite.json\n", out);
+  return text + fmt::format("\nwrote suite.json and plots to {}\n", out);
 }
 
 void run(const SuiteFlags& flags) {
@@ -104,6 +104,7 @@ void run(const SuiteFlags& flags) {
       eval_suite(*engine, texts, options, flags.out,
                  [&](std::string_view what, double done) { bar.update(what, done); });
   bar.clear();
+  write_suite_plots(result, flags.out);
   print(flags.json ? to_json(result) + "\n" : summary(result, flags.out));
 }
 

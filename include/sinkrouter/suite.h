@@ -132,4 +132,11 @@ SuiteResult read_suite(const std::filesystem::path& directory);
 // The object in suite.json; docs/cli.md lists its fields.
 std::string to_json(const SuiteResult& result);
 
+// Quality over KV read fraction in one panel per task and context, a line for each kind of policy
+// over its settings; complete cells of one mode only.
+std::string to_svg(const SuiteResult& result, SuiteMode mode);
+// Writes decode.svg and prefill.svg (of the modes there are cells of) into a results directory;
+// each file appears whole or not at all.
+void write_suite_plots(const SuiteResult& result, const std::filesystem::path& directory);
+
 }  // namespace sinkrouter

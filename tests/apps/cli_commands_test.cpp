@@ -175,6 +175,9 @@ TEST_F(CliCommands, EvalSuiteFillsAFolderAndGoesOnWithIt) {
   std::ifstream file(out + "/suite.json");
   EXPECT_EQ(Json::parse(file), json);
   EXPECT_EQ(json_of(words), json);  // nothing left to do
+  for (const char* picture : {"/decode.svg", "/prefill.svg"}) {
+    EXPECT_TRUE(std::filesystem::exists(out + picture)) << picture;
+  }
   const CliOutcome table = run_cli(words);
   EXPECT_EQ(table.status, 0) << table.err;
   for (const char* part : {"multikey at 1200", "margin:epsilon=0.02", "streaming", "perplexity"}) {
