@@ -1,5 +1,6 @@
 #pragma once
 
+#include "eval/suite/fingerprint.h"
 #include "sinkrouter/suite.h"
 
 namespace sinkrouter {
@@ -13,6 +14,16 @@ inline int questions_before(const SuiteSettings& settings, int document) {
 // Scores that a cell has after so many documents.
 inline int scores_after(const SuiteSettings& settings, SuiteTask task, int documents) {
   return is_perplexity(task) ? documents : questions_before(settings, documents);
+}
+
+// Each document has a seed of its own, whatever else is run.
+inline std::uint64_t document_seed(std::uint64_t seed, SuiteTask task, int context, int document) {
+  Fingerprint fingerprint;
+  fingerprint.add(seed);
+  fingerprint.add(name(task));
+  fingerprint.add(static_cast<std::uint64_t>(context));
+  fingerprint.add(static_cast<std::uint64_t>(document));
+  return fingerprint.value();
 }
 
 }  // namespace sinkrouter

@@ -6,7 +6,6 @@
 #include "eval/clock.h"
 #include "eval/reply.h"
 #include "eval/suite/exercise.h"
-#include "eval/suite/fingerprint.h"
 #include "eval/suite/forks.h"
 #include "eval/suite/plan.h"
 #include "eval/surprise.h"
@@ -35,7 +34,7 @@ void SuiteRunner::run_questions(const DocumentJob& job, const JobProgress& progr
   const SuiteSettings& settings = store_.result().settings;
   const int count =
       questions_before(settings, job.document + 1) - questions_before(settings, job.document);
-  Rng rng(seed_of(job));
+  Rng rng(document_seed(options_.seed, job.task, job.context, job.document));
   const Exercise exercise =
       make_exercise(engine_.tokenizer(), texts_.prose, job.task, job.context, count, rng);
   const Sequence document = prefilled(exercise.document, progress);
@@ -117,16 +116,6 @@ void SuiteRunner::run_cells(const DocumentJob& job, const Trial& trial,
     cell.device = engine_.description();
     cell.version = options_.version;
   }
-}
-
-// Of a job's own, whatever else is run.
-std::uint64_t SuiteRunner::seed_of(const DocumentJob& job) const {
-  Fingerprint fingerprint;
-  fingerprint.add(options_.seed);
-  fingerprint.add(name(job.task));
-  fingerprint.add(static_cast<std::uint64_t>(job.context));
-  fingerprint.add(static_cast<std::uint64_t>(job.document));
-  return fingerprint.value();
 }
 
 }  // namespace sinkrouter

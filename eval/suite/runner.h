@@ -49,7 +49,6 @@ class SuiteRunner {
   void run_window(const DocumentJob& job, const JobProgress& progress);
   Sequence prefilled(std::span<const int> tokens, const JobProgress& progress);
   void run_cells(const DocumentJob& job, const Trial& trial, const JobProgress& progress);
-  std::uint64_t seed_of(const DocumentJob& job) const;
 
   Engine& engine_;
   const SuiteTexts& texts_;

@@ -4,9 +4,12 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 
 #include "apps/suite_texts.h"
 #include "eval/suite/directory_lock.h"
+#include "eval/suite/forks.h"
+#include "eval/suite/plan.h"
 #include "sinkrouter/error.h"
 #include "sinkrouter/suite.h"
 #include "support/tiny_model.h"
@@ -138,14 +141,14 @@ TEST_F(Suite, GoesOnWhereItWasStopped) {
   int stops = 0;
   for (;; ++stops) {
     ASSERT_LT(stops, 100);
-    // Each run gets two documents further.
+    // Each run gets one document further, so that cells are left half done too.
     std::string first;
     int documents = 0;
     const auto stop_soon = [&](std::string_view what, double) {
       const std::string document(what.substr(0, what.find(':')));
       if (document == first) return;
       first = document;
-      if (++documents == 3) throw Stop{};
+      if (++documents == 2) throw Stop{};
     };
     try {
       EXPECT_EQ(without_seconds(run(stop_soon)), without_seconds(whole));
@@ -157,7 +160,7 @@ TEST_F(Suite, GoesOnWhereItWasStopped) {
       EXPECT_GT(missing, 0);
     }
   }
-  EXPECT_EQ(stops, 2);  // six documents
+  EXPECT_EQ(stops, 5);  // six documents
 }
 
 TEST_F(Suite, TakesMorePoliciesTasksAndContextsIn) {
@@ -284,6 +287,52 @@ TEST_F(Suite, ProgressGoesForward) {
   });
   EXPECT_GT(last, 0.5);
   EXPECT_LE(last, 1.0);
+}
+
+TEST_F(Suite, QuestionsBeginWithAllTheyAreAbout) {
+  Engine engine(engine_options());
+  Rng rng(seed_);
+  for (SuiteTask task : {SuiteTask::kMultiKey, SuiteTask::kWords}) {
+    const Exercise exercise = make_exercise(engine.tokenizer(), texts_.prose, task, 1500, 3, rng);
+    Sequence document = engine.create_sequence();
+    engine.prefill(document, exercise.document);
+    ExerciseForks forks(engine, document, exercise.questions);
+    forks.prefill_questions();
+    for (std::size_t i = 0; i < exercise.questions.size(); ++i) {
+      const ExerciseQuestion& question = exercise.questions[i];
+      EXPECT_EQ(question.tail.empty(), task != SuiteTask::kWords);
+      const std::size_t before = exercise.document.size() + question.tail.size();
+      const Opening decoded = forks.open(i, SuiteMode::kDecode);
+      EXPECT_EQ(decoded.sequence.length(), static_cast<int>(before));
+      EXPECT_EQ(decoded.question.size(), question.tokens.size());
+      const Opening prefilled = forks.open(i, SuiteMode::kPrefill);
+      EXPECT_EQ(prefilled.sequence.length(), static_cast<int>(before + question.tokens.size()));
+      EXPECT_TRUE(prefilled.question.empty());
+    }
+    EXPECT_EQ(document.length(), static_cast<int>(exercise.document.size()));
+  }
+}
+
+TEST(SuitePlan, SpreadsQuestionsAndGivesDocumentsSeeds) {
+  SuiteSettings settings;
+  settings.samples = 11;
+  settings.documents = 4;
+  int last = 0;
+  for (int document = 1; document <= 4; ++document) {
+    const int questions = questions_before(settings, document) - last;
+    EXPECT_TRUE(questions == 2 || questions == 3) << questions;
+    last += questions;
+  }
+  EXPECT_EQ(last, 11);
+  std::set<std::uint64_t> seeds;
+  for (std::uint64_t seed : {1, 2}) {
+    for (SuiteTask task : suite_tasks()) {
+      for (int context : {4096, 8192}) {
+        for (int document : {0, 1}) seeds.insert(document_seed(seed, task, context, document));
+      }
+    }
+  }
+  EXPECT_EQ(seeds.size(), 2 * suite_tasks().size() * 2 * 2);
 }
 
 TEST(SuiteNames, AreReadBack) {
