@@ -8,7 +8,7 @@ namespace sinkrouter {
 namespace {
 
 // Layers of at least kLargeLayer start on huge pages; smaller ones would waste most of theirs.
-constexpr std::int64_t kLargeLayer = std::int64_t{16} << 20;
+constexpr std::int64_t kLargeLayer = std::int64_t{8} << 20;
 constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
 constexpr std::int64_t kSmallPage = 4096;
 
