@@ -7,7 +7,7 @@ namespace sinkrouter {
 namespace {
 
 constexpr std::uint64_t kSeed = 0x6175646974ull;
-constexpr double kOutputShare = 0.25;  // of audits
+constexpr double kOutputShare = 1.0 / 16;  // of audits
 constexpr float kCommonRate = 0.4f;
 constexpr float kOwnRate = 0.1f;
 constexpr float kMostTightening = -5.0f;  // logarithm

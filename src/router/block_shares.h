@@ -8,7 +8,8 @@ namespace sinkrouter {
 std::int64_t block_shares_scratch(int rows);
 
 // Adds weight * softmax(logits), summed over blocks of kBlockSize rows, to shares
-// [granule_count(rows, kBlockSize)]. rows >= 1. Logits that are not numbers make every share NaN.
-void add_block_shares(const float* logits, int rows, float weight, float* scratch, float* shares);
+// [granule_count(rows, kBlockSize)], and returns the log-sum-exp. rows >= 1. Logits that are not
+// numbers make all of them NaN.
+float add_block_shares(const float* logits, int rows, float weight, float* scratch, float* shares);
 
 }  // namespace sinkrouter

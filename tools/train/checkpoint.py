@@ -66,9 +66,3 @@ def read_parts(folder):
             pieces.setdefault(base, {})[int(i)] = piece
     weights = {n: torch.cat([p[i] for i in sorted(p)]) for n, p in pieces.items()}
     return weights, json.loads((folder / "progress.json").read_text())
-
-
-def load_parts(folder, model):
-    weights, progress = read_parts(folder)
-    model.load_state_dict({n: w.float() for n, w in weights.items()})
-    return progress

@@ -2,12 +2,12 @@
 
 import torch
 
-SUNK = 0.9
+SUNK = (0.9, 0.99, 0.999)
 WINDOW = 64
 
 
 class SinkMeter:
-    """Per layer: share of (q head, token) pairs over SUNK on position 0, and |v_0| / mean |v|."""
+    """Per layer: shares of (q head, token) pairs over each SUNK on position 0, and |v_0| / mean |v|."""
 
     def __init__(self, config):
         self.scale = config.head_dim**-0.5
@@ -23,25 +23,30 @@ class SinkMeter:
         k = k.repeat_interleave(self.group, 0)
         heads, n = q.shape[0], q.shape[1]
         chunk = max(1, 2**28 // (heads * k.shape[1]))
-        sunk = mass = 0.0
+        mass = 0.0
+        sunk = [0.0] * len(SUNK)
         for start in range(1, n, chunk):
             end = min(n, start + chunk)
             scores = (q[:, start:end] @ k[:, :end].mT).float() * self.scale
             later = torch.arange(end, device=q.device) > torch.arange(start, end, device=q.device)[:, None]
             share = scores.masked_fill_(later, float("-inf")).softmax(-1)[..., 0]
-            sunk += float((share > SUNK).sum())
+            sunk = [c + float((share > bar).sum()) for c, bar in zip(sunk, SUNK)]
             mass += float(share.sum())
-        self.sunk[layer].append(sunk / (heads * (n - 1)))
+        self.sunk[layer].append([count / (heads * (n - 1)) for count in sunk])
         self.mass[layer].append(mass / (heads * (n - 1)))
 
     def result(self):
         def mean(lists):
             return [round(sum(x) / len(x), 4) for x in lists]
 
-        sunk, norm = mean(self.sunk), mean(self.norm)
+        norm = mean(self.norm)
+        shares = {}
+        for i, bar in enumerate(SUNK):
+            sunk = mean([[s[i] for s in layer] for layer in self.sunk])
+            shares[f"share_over_{bar}"] = round(sum(sunk) / len(sunk), 4)
+            shares[f"share_over_{bar}_by_layer"] = sunk
         return {
-            "share_over_0.9": round(sum(sunk) / len(sunk), 4),
-            "share_over_0.9_by_layer": sunk,
+            **shares,
             "mean_sink_mass_by_layer": mean(self.mass),
             "v0_over_mean": round(sum(norm) / len(norm), 4),
             "v0_over_mean_by_layer": norm,

@@ -1,4 +1,4 @@
-"""Measures an exported checkpoint: needles, perplexity, sinks, and what page routing would read."""
+"""Measures an exported checkpoint: needles, tasks, perplexity, sinks, and what skipping rows costs."""
 
 import argparse
 import json
@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from config import BOS_ID
 from eval_attention import PageMeter, SinkMeter
 from eval_needles import Texts, build_document, needle_accuracy
+from eval_oracle import needle_cost, text_cost, text_documents
+from eval_tasks import task_accuracy
 from needles import Wordings, draw_facts, question_text
 from prepare_data import load_held_out
 from reference import Decoder
@@ -116,6 +118,7 @@ def main():
     )
     parser.add_argument("--out", required=True, help="JSON file")
     parser.add_argument("--lengths", type=int, nargs="*", default=[4096, 16384, 32768, 65536])
+    parser.add_argument("--task-lengths", type=int, nargs="*", default=[4096])
     parser.add_argument("--watch-lengths", type=int, nargs="*", default=[4096, 32768])
     parser.add_argument("--documents", type=int, default=10)
     parser.add_argument("--questions", type=int, default=20)
@@ -128,6 +131,9 @@ def main():
     parser.add_argument("--windows", type=int, default=16, help="perplexity windows of 4K per source")
     parser.add_argument("--window-length", type=int, default=4096)
     parser.add_argument("--watch-count", type=int, default=4)
+    parser.add_argument("--oracle-lengths", type=int, nargs="*", default=[4096, 32768])
+    parser.add_argument("--oracle-count", type=int, default=6, help="documents per source")
+    parser.add_argument("--epsilons", type=float, nargs="*", default=[0.02, 0.05])
     parser.add_argument("--float32", action="store_true")
     parser.add_argument("--seed", type=int, default=20)
     args = parser.parse_args()
@@ -171,6 +177,23 @@ def main():
             args.questions,
         )
 
+    for length in args.oracle_lengths:
+        few = max(1, args.oracle_count * 4096 // length)
+        documents = list(text_documents(tokenizer, texts, length, few))
+        note(f"oracle_rows_{length}", text_cost(decoder, documents, args.epsilons))
+    for length in args.oracle_lengths[:1]:
+        value = needle_cost(
+            decoder,
+            tokenizer,
+            wordings,
+            texts,
+            length,
+            args.documents,
+            args.questions,
+            args.epsilons,
+            args.seed + length,
+        )
+        note(f"oracle_rows_needle_{length}", value)
     for length in args.lengths:
         note(
             f"needle_{length}",
@@ -181,6 +204,9 @@ def main():
             f"needle_{name}_{args.side_length}",
             needles(args.side_length, max(1, args.documents // 2), (name,), args.seed),
         )
+    for length in args.task_lengths:
+        value = task_accuracy(decoder, tokenizer, wordings, texts, length, args.documents, 5, args.seed)
+        note(f"tasks_{length}", value)
     for length in args.watch_lengths:
         kinds = ["pg_classics", "peps", "code_python", "licences", "needles"]
         kinds = [k for k in kinds if k == "needles" or k in texts.sources]

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-PLACEHOLDER = re.compile(r"( ?\{(?:key|value)\})")
+PLACEHOLDER = re.compile(r"( ?\{\w+\})")
 
 
 class Wordings:
@@ -68,20 +68,24 @@ SPOT = re.compile(r"\n(?=[^\n\r])|[.?!](?= [A-Z])")
 
 def hide_facts(wordings, text, facts):
     """text with the facts at evenly spread depths. Returns (document, depth of each fact)."""
+    return hide_lines(wordings, text, [fact_text(fact) for fact in facts])
+
+
+def hide_lines(wordings, text, lines):
     spots = [m.end() for m in SPOT.finditer(text)]
-    if len(spots) < len(facts):
+    if len(spots) < len(lines):
         raise ValueError("the text has fewer lines and sentences than there are facts")
     pieces, depths, last, low = [], [], 0, 0
-    for i, fact in enumerate(facts):
-        target = (i + 0.5) / len(facts) * len(text)
+    for i, line in enumerate(lines):
+        target = (i + 0.5) / len(lines) * len(text)
         # The first free spot at or past the target; leave one for each later fact.
-        high = len(spots) - (len(facts) - i)
+        high = len(spots) - (len(lines) - i)
         at = low
         while at < high and spots[at] < target:
             at += 1
         low, spot = at + 1, spots[at]
         prefix, suffix = wordings.around_line if text[spot - 1] == "\n" else wordings.around_sentence
-        pieces += [text[last:spot], prefix + fact_text(fact) + suffix]
+        pieces += [text[last:spot], prefix + line + suffix]
         depths.append(spot / len(text))
         last = spot
     pieces.append(text[last:])
@@ -108,34 +112,30 @@ class FactTokens:
                 self.cache[text] = ids
         return ids
 
-    def render(self, template, key, value):
-        """(ids, value flags): the flags mark the tokens of the value."""
+    def render(self, template, fields):
+        """(ids, value flags): the flags mark the tokens of fields whose name starts with `value`."""
         ids, flags = [], []
         for piece in PLACEHOLDER.split(template):
             if not piece:
                 continue
-            is_value = piece.endswith("{value}")
-            if is_value and value.isdigit():
-                # Digits are single tokens; don't cache every number.
-                part = []
-                if piece.startswith(" "):
-                    part += self.encode(" ")
-                for digit in value:
-                    part += self.encode(digit)
-            else:
-                part = self.encode(piece.replace("{key}", key).replace("{value}", value))
+            name = piece.strip(" {}") if piece.endswith("}") else ""
+            text = piece.replace(f"{{{name}}}", fields[name]) if name in fields else piece
+            part = self.digits(text) if text.strip(" ").isdigit() else self.encode(text)
             ids += part
-            flags += [is_value] * len(part)
+            flags += [name in fields and name.startswith("value")] * len(part)
         return ids, flags
 
-    def fact(self, fact, prefix, suffix):
-        wording, key, value = fact
-        return self.render(prefix + wording["fact"] + suffix, key, value)
+    def digits(self, text):
+        """Digits are single tokens, so numbers need no place in the cache."""
+        return [i for c in text for i in self.encode(c)]
 
-    def question(self, fact):
-        wording, key, value = fact
-        return self.render(self.wordings.question_prefix + wording["question"], key, value)[0]
+    def insert(self, piece, at_line):
+        """(ids, value flags) of a piece (template, fields) placed at a line's or a sentence's start."""
+        before, after = self.wordings.around_line if at_line else self.wordings.around_sentence
+        return self.render(before + piece[0] + after, piece[1])
 
-    def answer(self, fact):
-        wording, key, value = fact
-        return self.render(wording["answer"], key, value)[0]
+    def question(self, piece):
+        return self.render(self.wordings.question_prefix + piece[0], piece[1])[0]
+
+    def answer(self, piece):
+        return self.render(*piece)[0]

@@ -85,12 +85,12 @@ class Adam:
             self.second[name].copy_(state["second"][name])
 
 
-def build_optimizers(model, use_muon=True, rate=None):
-    """The reserved value channel's weights get no gradient and decay to zero."""
+def build_optimizers(model, use_muon=True, rate=None, decay=2.5e-3):
+    """decay: of the matrices, relative, per step at full rate. The reserved value channel decays to zero."""
     matrices = {n: getattr(model, n) for n in ("q", "k", "v", "o", "gate", "up", "down")}
     embedding = {"embed": model.embed}
     norms = {n: getattr(model, n) for n in ("norm_attention", "norm_mlp", "norm_final")}
-    side = [Adam(embedding, 3e-3, 1e-4), Adam(norms, 3e-3, 0.0)]
+    side = [Adam(embedding, 3e-3, 0.2 * decay), Adam(norms, 3e-3, 0.0)]
     if use_muon:
-        return [Muon(matrices, rate or 0.02, 1e-3), *side]
-    return [Adam(matrices, rate or 1.5e-3, 4.5e-4), *side]
+        return [Muon(matrices, rate or 0.02, decay), *side]
+    return [Adam(matrices, rate or 1.5e-3, decay), *side]

@@ -18,6 +18,8 @@ class Decoder:
         shape = (c.layers, c.kv_heads, room, c.head_dim)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        # skip(mass, positions) -> mass: leaves rows out, in all but the run that starts at 0.
+        self.skip = None
 
     def _rotate(self, x, start):
         cos = self.cos[start : start + x.shape[1]]
@@ -38,7 +40,10 @@ class Decoder:
         if n > 1:
             later = torch.arange(end, device=q.device) > torch.arange(start, end, device=q.device)[:, None]
             scores.masked_fill_(later, float("-inf"))
-        mass = scores.softmax(-1).to(self.dtype).reshape(c.kv_heads, -1, end)
+        mass = scores.softmax(-1)
+        if self.skip:
+            mass = self.skip(mass, torch.arange(start, end, device=q.device))
+        mass = mass.to(self.dtype).reshape(c.kv_heads, -1, end)
         return (mass @ v).view(c.q_heads, n, c.head_dim)
 
     @torch.no_grad()

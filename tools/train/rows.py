@@ -1,18 +1,22 @@
-"""Training rows: plain text, text that repeats itself, and text with facts and questions."""
+"""Training rows: plain text, text that repeats itself, and text with facts or tasks and questions."""
 
 import random
 
 import numpy as np
 
 from config import BOS_ID, EOS_ID
+from generated import Generator
 from needles import FactTokens, draw_facts
+from tasks import NAMES, TaskMaker, fact_item
 
 # Answers are a smaller part of longer rows.
 ANSWER_WEIGHT = 5
 LONG_ANSWER_WEIGHT = 10
 LONG = 16384
-# Below 1, small sources are seen more often than in proportion; they are then learned by heart.
-SOURCE_EXPONENT = 1.0
+# Shares of rows; the rest is plain text.
+NEEDLES, TASKS, COPIES = 0.34, 0.12, 0.04
+# Of the rows with needles: generated wordings alone, those of the file alone; the rest has both.
+GENERATED, FROM_FILE = 0.45, 0.35
 
 
 class TokenKinds:
@@ -39,12 +43,24 @@ class RowMaker:
     def __init__(self, streams, tokenizer, wordings, seed):
         self.streams = list(streams.values())
         sizes = np.array([len(s) for s in self.streams], dtype=np.float64)
-        self.shares = np.cumsum(sizes**SOURCE_EXPONENT) / np.sum(sizes**SOURCE_EXPONENT)
+        self.shares = np.cumsum(sizes) / np.sum(sizes)
         self.kinds = TokenKinds(tokenizer)
         self.wordings = wordings
         self.choices = wordings.in_sets("standard", "direct")
         self.tokens_of = FactTokens(tokenizer, wordings)
         self.rng = random.Random(seed)
+        self.tokenizer = tokenizer
+        self.generator = Generator(wordings, self.rng, self.some_words(), self.span)
+        self.tasks = TaskMaker(self.generator, self.rng)
+
+    def some_words(self):
+        """Short lower-case words of the text."""
+        text = self.tokenizer.decode(self.window(100_000).tolist())
+        words = {w for w in text.split() if w.isascii() and w.isalpha() and w.islower() and 3 < len(w) < 10}
+        return sorted(words)
+
+    def span(self):
+        return self.tokenizer.decode(self.window(90).tolist())
 
     def window(self, length):
         pick = int(np.searchsorted(self.shares, self.rng.random()))
@@ -65,40 +81,82 @@ class RowMaker:
             tokens[target : target + size] = tokens[source : source + size]
         return tokens, weights
 
-    def choose_facts(self, length):
+    def facts(self, length):
+        rng = self.rng
         low, high = max(3, length // 1000), max(12, length // 400)
-        count = self.rng.randrange(min(low, 48), min(high, 72) + 1)
-        some = self.rng.sample(self.choices, self.rng.choice([1, 2, 3, 4, 6, 8, len(self.choices)]))
-        return draw_facts(self.wordings, some, count, self.rng)
+        count = rng.randrange(min(low, 48), min(high, 72) + 1)
+        draw = rng.random()
+        few = rng.choice([1, 2, 3, 4, 6, 8])
+        if draw < GENERATED:
+            some = [self.generator.draw_wording() for _ in range(few)]
+        elif draw < GENERATED + FROM_FILE:
+            return draw_facts(self.wordings, self.file_wordings(few), count, rng)
+        else:
+            some = self.file_wordings(few) + [self.generator.draw_wording() for _ in range(few)]
+        # Now and then few keys, of which much is told.
+        pool = {}
+        narrow = rng.random() < 0.3
+        facts, seen = [], set()
+        for _ in range(count * 4):
+            if len(facts) == count:
+                break
+            wording, key, value = self.generator.fact(rng.choice(some))
+            if narrow:
+                keys = pool.setdefault(wording["key"], [])
+                if len(keys) < 4:
+                    keys.append(key)
+                key = rng.choice(keys)
+            mark = (wording["question"], key)
+            if mark not in seen:
+                seen.add(mark)
+                facts.append((wording, key, value))
+        return facts
 
-    def exchange(self, fact, length):
+    def file_wordings(self, few):
+        return self.rng.sample(self.choices, self.rng.choice([few, few, len(self.choices)]))
+
+    def task_items(self, length):
+        rng = self.rng
+        name = rng.choice(NAMES)
+        items = self.tasks.draw(name, rng.randrange(2, max(4, min(16, length // 700))))
+        some = rng.sample(self.choices, 2)
+        facts = draw_facts(self.wordings, some, rng.randrange(1, max(3, min(12, length // 1000))), rng)
+        return items + [fact_item(f) for f in facts]
+
+    def exchange(self, item, length):
         """Question, answer and end of turn: (ids, weights)."""
-        weight = ANSWER_WEIGHT if length < LONG else LONG_ANSWER_WEIGHT
-        question = self.tokens_of.question(fact)
-        answer = [*self.tokens_of.answer(fact), EOS_ID]
+        weight = item.weight or (ANSWER_WEIGHT if length < LONG else LONG_ANSWER_WEIGHT)
+        question = self.tokens_of.question(item.question)
+        answer = [*self.tokens_of.answer(item.answer), EOS_ID]
         return question + answer, [1] * len(question) + [weight] * len(answer)
 
     def needle_row(self, length):
+        return self.asked_row(length, [fact_item(f) for f in self.facts(length)])
+
+    def task_row(self, length):
+        return self.asked_row(length, self.task_items(length))
+
+    def asked_row(self, length, items):
         rng = self.rng
-        facts = self.choose_facts(length)
-        order = list(range(len(facts)))
+        order = list(range(len(items)))
         rng.shuffle(order)
         many = max(rng.randrange(len(order)), rng.randrange(len(order))) + 1
         asked = order[: 1 if rng.random() < 0.15 else many]
         in_text = [i for i in asked[1:] if rng.random() < 0.12]
-        at_end = [self.exchange(facts[i], length) for i in asked if i not in in_text]
+        at_end = [self.exchange(items[i], length) for i in asked if i not in in_text]
         middle = []
         for i in in_text:
-            ids, weights = self.exchange(facts[i], length)
+            ids, weights = self.exchange(items[i], length)
             ids = ids + self.tokens_of.encode("\n\n")
             middle.append((i, (ids, weights + [1] * (len(ids) - len(weights)))))
 
         added = sum(len(ids) for ids, _ in at_end + [m for _, m in middle])
-        added += sum(len(self.insert(fact, True)[0]) for fact in facts)
+        inserts = [(i, piece) for i, item in enumerate(items) for piece in item.inserts]
+        added += sum(len(self.insert(piece, True)[0]) for _, piece in inserts)
         body = length - added
         if body < 64:
             return self.text_row(length)
-        text = self.strip_end(self.window(body + 16 + len(facts)), body)
+        text = self.strip_end(self.window(body + 16 + len(inserts)), body)
         lines, sentences = (
             self.kinds.line_starts(text),
             self.kinds.sentence_starts(text),
@@ -108,19 +166,21 @@ class RowMaker:
         if len(spots) < 2:
             spots = np.arange(1, len(text))
         line_spots = set(lines.tolist())
-        placed = []
-        for i, fact in enumerate(facts):
-            spot = int(spots[rng.randrange(len(spots))])
-            placed.append((spot, i, self.insert(fact, spot in line_spots)))
+        placed, last = [], {}
+        for item in items:
+            # The pieces of one item stand in their order.
+            where = sorted(int(spots[rng.randrange(len(spots))]) for _ in item.inserts)
+            for spot, piece in zip(where, item.inserts):
+                placed.append((spot, len(placed), self.insert(piece, spot in line_spots)))
+            last[id(item)] = where[-1]
         for i, item in middle:
-            after = spots[spots > placed[i][0]]
+            after = spots[spots > last[id(items[i])]]
             spot = int(after[rng.randrange(len(after))]) if len(after) else len(text)
-            placed.append((spot, len(facts) + i, item))
+            placed.append((spot, len(placed), item))
         return self.assemble(text, sorted(placed), at_end, length)
 
-    def insert(self, fact, at_line):
-        around = self.wordings.around_line if at_line else self.wordings.around_sentence
-        ids, is_value = self.tokens_of.fact(fact, *around)
+    def insert(self, piece, at_line):
+        ids, is_value = self.tokens_of.insert(piece, at_line)
         # A random value cannot be predicted, so it isn't trained on.
         return ids, [0 if v else 1 for v in is_value]
 
@@ -156,14 +216,7 @@ class RowMaker:
         return tokens, weights[1:]
 
     def batch(self, length, rows):
-        needle_share = 0.4 if length <= 2048 else 0.5
-        made = []
-        for _ in range(rows):
-            draw = self.rng.random()
-            if draw < needle_share:
-                made.append(self.needle_row(length))
-            elif draw < needle_share + 0.05:
-                made.append(self.copy_row(length))
-            else:
-                made.append(self.text_row(length))
+        makers = (self.needle_row, self.task_row, self.copy_row, self.text_row)
+        shares = (NEEDLES, TASKS, COPIES, 1 - NEEDLES - TASKS - COPIES)
+        made = [maker(length) for maker in self.rng.choices(makers, shares, k=rows)]
         return np.stack([t for t, _ in made]), np.stack([w for _, w in made])

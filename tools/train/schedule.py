@@ -1,38 +1,40 @@
 """What is trained when. Everything is a function of progress: trained seconds over planned seconds."""
 
+import math
 import random
 
-# (until progress, {context length: share of steps})
-PHASES = (
-    (0.26, {2048: 1.0}),
-    (0.43, {8192: 0.7, 2048: 0.3}),
-    (0.79, {32768: 0.55, 16384: 0.15, 8192: 0.1, 2048: 0.2}),
-    (1.00, {65536: 0.4, 32768: 0.3, 16384: 0.15, 2048: 0.15}),
-)
-LENGTHS = (2048, 8192, 16384, 32768, 65536)
+# Share of the trained time per context length, and seconds of a step relative to one at 2K (H100).
+TIME = {2048: 0.09, 4096: 0.21, 8192: 0.19, 16384: 0.19, 32768: 0.18, 65536: 0.14}
+COST = {2048: 1.0, 4096: 1.15, 8192: 1.5, 16384: 2.2, 32768: 3.9, 65536: 7.2}
 # Processes that make batches, per context length.
-WORKERS = {2048: 4, 8192: 3, 16384: 2, 32768: 2, 65536: 2}
+WORKERS = {2048: 3, 4096: 4, 8192: 3, 16384: 2, 32768: 2, 65536: 1}
 
-FULL_RATE_UNTIL = 0.40
-FINAL_RATE = 0.02
-WARM_UP_STEPS = 40
-SINKS_FROM_STEP = 250
+# Of the full rate, at which the weights were first trained.
+PEAK_RATE = 0.45
+WARM_UP_STEPS = 60
+DROPOUT = 0.1
+DROPOUT_UNTIL = 0.85
+# The share of pairs that the gate applies to grows to this over the first tenth.
+GATED = 2 / 3
+GATED_FROM = 0.10
 
 
-def draw_length(progress, step, scale=1):
+def draw_length(step, scale=1):
     """The context length of a step: the same for the same step."""
-    for until, shares in PHASES:
-        if progress < until or until == 1.0:
-            rng = random.Random(step * 7919 + 13)
-            lengths = list(shares)
-            return rng.choices(lengths, [shares[n] for n in lengths])[0] // scale
-    raise AssertionError
+    rng = random.Random(step * 7919 + 13)
+    shares = [TIME[n] / COST[n] for n in TIME]
+    return rng.choices(list(TIME), shares)[0] // scale
 
 
 def rate_scale(progress, step_since_start):
-    """Full rate, then a straight line down; a short warm-up whenever momentum starts from nothing."""
+    """A cosine down to nothing; a short warm-up whenever momentum starts from nothing."""
     warm = min(1.0, (step_since_start + 1) / WARM_UP_STEPS)
-    if progress <= FULL_RATE_UNTIL:
-        return warm
-    left = max(0.0, (1 - progress) / (1 - FULL_RATE_UNTIL))
-    return warm * (FINAL_RATE + (1 - FINAL_RATE) * left)
+    return warm * PEAK_RATE * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def dropout(progress):
+    return DROPOUT if progress < DROPOUT_UNTIL else 0.0
+
+
+def gated(progress):
+    return GATED * min(1.0, progress / GATED_FROM)

@@ -1,7 +1,6 @@
 """Trains the model for some minutes, resuming from and leaving a checkpoint."""
 
 import argparse
-import copy
 import json
 import math
 import os
@@ -13,8 +12,9 @@ from tokenizers import Tokenizer
 
 import schedule
 from attention import choose_attention
-from checkpoint import load_full, load_parts, save_full, save_parts, saved_step
+from checkpoint import load_full, save_full, save_parts, saved_step
 from config import load_config
+from export import from_hugging_face
 from loader import Loader
 from model import Llama, TrainingGraph
 from needles import Wordings
@@ -22,6 +22,8 @@ from optim import build_optimizers
 from perplexity import held_out_windows, mean_loss
 from prepare_data import load_held_out, load_tokens
 from sinks import SinkController
+
+LOGGED = ("text", "answer", "sunk", "sunk_99", "sunk_999", "penalty", "lambda", "v_0", "v_0_worst")
 
 
 class Trainer:
@@ -42,7 +44,7 @@ class Trainer:
         torch.manual_seed(args.seed)
         config = load_config(args.model)
         self.model = Llama(config).to(self.device)
-        self.optimizers = build_optimizers(self.model, not args.adam, args.rate)
+        self.optimizers = build_optimizers(self.model, not args.adam, args.rate, args.decay)
         self.sinks = SinkController(args.sink_target, self.device)
         self.progress = {
             "step": 0,
@@ -56,7 +58,8 @@ class Trainer:
         held_out = load_held_out(args.data)
         self.windows = held_out_windows(tokenizer, held_out, 2048 // args.shrink, args.held_out_windows)
         attend = choose_attention(config, self.device, args.batch_tokens, list(workers))
-        self.graph = TrainingGraph(config, attend, self.device.type == "cuda")
+        most_rows = args.batch_tokens // min(workers)
+        self.graph = TrainingGraph(config, attend, self.device.type == "cuda", most_rows)
         self.costs = dict.fromkeys(workers, 0.1)
 
     def resume(self):
@@ -64,9 +67,9 @@ class Trainer:
         if found:
             self.steps_here = schedule.WARM_UP_STEPS
             print(f"full checkpoint, from step {found['step']}")
-        elif self.args.init_weights:
-            found = load_parts(self.args.init_weights, self.model)
-            print(f"weights alone, from step {found['step']}")
+        elif self.args.start:
+            self.model.load_state_dict(from_hugging_face(self.args.start, self.model.config))
+            print(f"weights of {self.args.start}")
         if found:
             self.progress = found
             self.sinks.load(found["sinks"])
@@ -82,7 +85,7 @@ class Trainer:
     def backward(self, length, sink_weight):
         tokens, weights = self.batch(length)
         out = self.graph(self.model.half(torch.bfloat16), tokens, weights)
-        (out["loss"] + sink_weight * out["penalty"]).backward()
+        (out["loss"] + sink_weight * out["penalty"] + self.args.sink_value_weight * out["v_0"]).backward()
         return {name: value.detach() for name, value in out.items()}
 
     def apply(self, scale):
@@ -92,17 +95,16 @@ class Trainer:
         for parameter in self.model.parameters():
             parameter.grad = None
 
-    def one_step(self, use_sinks=True):
+    def one_step(self):
         done = self.done()
         step = self.progress["step"]
-        length = schedule.draw_length(done, step, self.args.shrink)
+        length = schedule.draw_length(step, self.args.shrink)
         scale = schedule.rate_scale(done, self.steps_here)
-        active = use_sinks and step >= self.args.sinks_from
-        sink_weight = self.sinks.weight() if active else torch.zeros((), device=self.device)
+        self.graph.dropout, self.graph.gated = schedule.dropout(done), schedule.gated(done)
+        sink_weight = self.sinks.weight()
         out = self.backward(length, sink_weight)
         self.apply(scale)
-        if active:
-            self.sinks.update(out["sunk"], self.costs[length])
+        self.sinks.update(out["sunk"], self.costs[length])
         self.progress["step"] += 1
         self.progress["tokens"] += self.args.batch_tokens
         self.steps_here += 1
@@ -142,58 +144,19 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def held_out_loss(self):
-        return mean_loss(self.graph, self.model, self.windows, self.args.batch_tokens, self.device)
-
-    def snapshot(self):
-        return copy.deepcopy(
-            (
-                self.model.state_dict(),
-                [o.state() for o in self.optimizers],
-                self.progress,
-                self.sinks.state(),
-            )
-        )
-
-    def restore(self, saved):
-        self.model.load_state_dict(saved[0])
-        for optimizer, state in zip(self.optimizers, saved[1], strict=True):
-            optimizer.load(state)
-        self.progress = saved[2]
-        self.sinks.load(saved[3])
-
-    def twin(self):
-        """A branch that trains some steps without the regulariser, for its cost at equal steps."""
-        saved = self.snapshot()
-        before = self.held_out_loss()
-        for _ in range(self.args.twin_steps):
-            out = self.one_step(use_sinks=False)
-        record = {
-            "from_step": saved[2]["step"],
-            "steps": self.args.twin_steps,
-            "loss_before": before,
-            "loss_without": self.held_out_loss(),
-            "sunk_without": float(out["sunk"]),
-        }
-        self.restore(saved)
-        self.progress["twin"] = record
-        print("twin without regulariser:", record, flush=True)
+    def note_held_out(self):
+        loss = mean_loss(self.graph, self.model, self.windows, self.args.batch_tokens, self.device)
+        self.progress.setdefault("held_out", []).append([self.progress["step"], round(loss, 4)])
+        print("held-out loss at 2K:", self.progress["held_out"], flush=True)
 
     def run(self, deadline):
         """Trains until the deadline (time.perf_counter) or the end of the plan."""
+        if not self.progress["step"]:
+            self.note_held_out()
         logged = time.perf_counter()
         saved_at = logged
         pending = []
         while time.perf_counter() < deadline and self.done() < 1.0:
-            step = self.progress["step"]
-            twin = self.progress.get("twin")
-            if twin is None and self.args.twin_steps and self.done() >= self.args.twin_at:
-                self.twin()
-                logged = time.perf_counter()
-            if twin and "loss_with" not in twin and step >= twin["from_step"] + twin["steps"]:
-                twin["loss_with"] = self.held_out_loss()
-                twin["sunk_with"] = float(self.sinks.share)
-                print("twin, main run at the same step:", twin, flush=True)
             pending.append(self.one_step())
             if self.progress["step"] % 10 == 0 or self.progress["step"] == 1:
                 self.wait()
@@ -213,7 +176,7 @@ class Trainer:
             "seconds": round(self.progress["seconds"], 1),
             "mtokens": round(self.progress["tokens"] / 1e6, 1),
         }
-        for name in ("text", "answer", "sunk", "penalty", "lambda"):
+        for name in LOGGED:
             entry[name] = round(sum(float(p[name]) for p in pending) / len(pending), 4)
         if not math.isfinite(entry["text"]):
             raise SystemExit(f"the loss is {entry['text']} at step {entry['step']}")
@@ -233,9 +196,7 @@ class Trainer:
         self.progress["sinks"] = self.sinks.state()
         start = time.perf_counter()
         if final:
-            self.progress["held_out"] = self.progress.get("held_out", [])
-            self.progress["held_out"].append([self.progress["step"], self.held_out_loss()])
-            print("held-out loss at 2K:", self.progress["held_out"], flush=True)
+            self.note_held_out()
         save_full(self.args.work, self.model, self.optimizers, self.progress)
         save_parts(self.args.out, self.model, self.progress)
         print(
@@ -252,10 +213,7 @@ def main():
     parser.add_argument("--wordings", required=True, help="eval/needle_wordings.json")
     parser.add_argument("--work", required=True, help="folder of the full checkpoint")
     parser.add_argument("--out", required=True, help="folder for bf16 weights and the log")
-    parser.add_argument(
-        "--init-weights",
-        help="start from this folder's bf16 weights if --work is empty",
-    )
+    parser.add_argument("--start", help="Hugging Face folder to start from if --work is empty")
     parser.add_argument(
         "--minutes",
         type=float,
@@ -265,19 +223,13 @@ def main():
     parser.add_argument(
         "--planned-minutes",
         type=float,
-        default=25.0,
+        default=19.0,
         help="the whole run, over all calls",
     )
     parser.add_argument("--batch-tokens", type=int, default=131072)
-    parser.add_argument("--sink-target", type=float, default=0.70)
-    parser.add_argument("--sinks-from", type=int, default=schedule.SINKS_FROM_STEP)
-    parser.add_argument(
-        "--twin-at",
-        type=float,
-        default=0.20,
-        help="progress at which the twin branches",
-    )
-    parser.add_argument("--twin-steps", type=int, default=0)
+    parser.add_argument("--sink-target", type=float, default=0.72)
+    parser.add_argument("--sink-value-weight", type=float, default=1.0, help="of the penalty on |v_0|")
+    parser.add_argument("--decay", type=float, default=2.5e-3, help="of the matrices, at full rate")
     parser.add_argument("--held-out-windows", type=int, default=192)
     parser.add_argument("--adam", action="store_true", help="AdamW for everything")
     parser.add_argument("--rate", type=float, help="learning rate of the matrices")

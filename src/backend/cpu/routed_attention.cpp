@@ -90,7 +90,7 @@ void RoutedAttention::reserve(const Step& step) {
     audit_shares_.reserve(step.capacity / kBlockSize);
     audit_scratch_.reserve(block_shares_scratch(step.capacity));
     audit_output_.reserve(std::int64_t{step.group} * step.kv.head_dim);
-    for (AlignedArray<float>* array : {&audit_lse_, &audit_masses_, &audit_errors_}) {
+    for (AlignedArray<float>* array : {&audit_masses_, &audit_errors_}) {
       array->reserve(step.group);
     }
   }

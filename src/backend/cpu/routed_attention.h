@@ -33,6 +33,7 @@ class RoutedAttention {
   // routed_audit.cpp
   void audit(const Step& step, KvCache& cache);
   void audit_group(const Step& step, KvCache& cache, int sequence, int kv_head);
+  void compare_output(const Step& step, const KvView& kv, std::int64_t head);
   void refresh_pins(const Step& step, KvCache& cache, int sequence, int kv_head);
 
   // routed_selection.cpp
@@ -70,7 +71,6 @@ class RoutedAttention {
   AlignedArray<float> audit_shares_;          // [capacity / kBlockSize]
   AlignedArray<float> audit_scratch_;         // block_shares_scratch(capacity)
   AlignedArray<float> audit_output_;          // [group, head_dim]
-  AlignedArray<float> audit_lse_;             // [group]
   AlignedArray<float> audit_masses_;          // [group]
   AlignedArray<float> audit_errors_;          // [group]
   AlignedArray<float> observed_logits_;       // [q_heads, longest]

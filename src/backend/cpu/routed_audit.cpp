@@ -51,50 +51,11 @@ void RoutedAttention::audit(const Step& step, KvCache& cache) {
   }
 }
 
+// Keys alone say what was left unread, and where the queries looked.
 void RoutedAttention::audit_group(const Step& step, KvCache& cache, int sequence, int kv_head) {
   const int length = step.kv.lengths[sequence];
-  const int head_dim = step.kv.head_dim;
   const std::int64_t head = step.first_head(sequence, kv_head);
-  const bool compares_output = step.call.audit->draws_output();
-
-  DecodeAttentionParams params;
-  params.queries = step.call.queries + head * head_dim;
-  params.q_heads = step.group;
-  params.scale = step.call.scale;
-  params.kv = only(step.kv, sequence, kv_head);
-  std::int32_t pages = granule_count(length, step.kv.page_size);
-  std::iota(audit_list_.data(), audit_list_.data() + pages, 0);
-  params.lists = {.granules = audit_list_.data(),
-                  .counts = &pages,
-                  .capacity = pages,
-                  .granule = step.kv.page_size};
-  params.output = compares_output ? audit_output_.data() : nullptr;
-  params.lse = audit_lse_.data();
-  params.workspace = workspace_.data();
-  params.workspace_bytes = workspace_.size();
-  decode_attention(params, threads_);
-
-  for (int member = 0; member < step.group; ++member) {
-    const float read = std::exp(read_lse_[head + member] - audit_lse_[member]);
-    audit_masses_[member] = std::max(0.0f, 1.0f - read);
-    audit_errors_[member] =
-        relative_error(step.call.output + (head + member) * head_dim,
-                       audit_output_.data() + std::int64_t{member} * head_dim, head_dim);
-  }
   const auto group = static_cast<std::size_t>(step.group);
-  step.call.audit->record(step.call.layer, kv_head, step.call.policy->epsilon,
-                          {audit_masses_.data(), group},
-                          {audit_errors_.data(), compares_output ? group : 0});
-  refresh_pins(step, cache, sequence, kv_head);
-
-  if (step.call.stats == nullptr) return;
-  // Keys for the masses, keys again for the sinks, values when outputs are compared.
-  const std::int64_t rows = row_bytes(length, head_dim, size_in_bytes(step.kv.dtype)) / 2;
-  step.call.stats->audit_bytes += rows * (compares_output ? 3 : 2);
-}
-
-void RoutedAttention::refresh_pins(const Step& step, KvCache& cache, int sequence, int kv_head) {
-  const int length = step.kv.lengths[sequence];
   RowLogitsParams params;
   params.queries = step.query(sequence, kv_head * step.group);
   params.q_heads = step.group;
@@ -103,14 +64,51 @@ void RoutedAttention::refresh_pins(const Step& step, KvCache& cache, int sequenc
   params.logits = audit_logits_.data();
   params.logit_stride = step.capacity;
   row_logits(params, threads_);
-  const int blocks = granule_count(length, kBlockSize);
-  std::fill_n(audit_shares_.data(), blocks, 0.0f);
+  std::fill_n(audit_shares_.data(), granule_count(length, kBlockSize), 0.0f);
   for (int member = 0; member < step.group; ++member) {
-    add_block_shares(audit_logits_.data() + std::int64_t{member} * step.capacity, length,
-                     1.0f / static_cast<float>(step.group), audit_scratch_.data(),
-                     audit_shares_.data());
+    const float lse = add_block_shares(audit_logits_.data() + std::int64_t{member} * step.capacity,
+                                       length, 1.0f / static_cast<float>(step.group),
+                                       audit_scratch_.data(), audit_shares_.data());
+    audit_masses_[member] = std::max(0.0f, 1.0f - std::exp(read_lse_[head + member] - lse));
   }
+  const bool compares_output = step.call.audit->draws_output();
+  if (compares_output) compare_output(step, params.kv, head);
+  step.call.audit->record(step.call.layer, kv_head, step.call.policy->epsilon,
+                          {audit_masses_.data(), group},
+                          {audit_errors_.data(), compares_output ? group : 0});
+  refresh_pins(step, cache, sequence, kv_head);
 
+  if (step.call.stats == nullptr) return;
+  const std::int64_t rows = row_bytes(length, step.kv.head_dim, size_in_bytes(step.kv.dtype));
+  step.call.stats->audit_bytes += rows / 2 + (compares_output ? rows : 0);
+}
+
+// Relative errors of a group's outputs against dense attention into audit_errors_.
+void RoutedAttention::compare_output(const Step& step, const KvView& kv, std::int64_t head) {
+  const int head_dim = step.kv.head_dim;
+  std::int32_t pages = granule_count(kv.lengths[0], kv.page_size);
+  std::iota(audit_list_.data(), audit_list_.data() + pages, 0);
+  DecodeAttentionParams params;
+  params.queries = step.call.queries + head * head_dim;
+  params.q_heads = step.group;
+  params.scale = step.call.scale;
+  params.kv = kv;
+  params.lists = {
+      .granules = audit_list_.data(), .counts = &pages, .capacity = pages, .granule = kv.page_size};
+  params.output = audit_output_.data();
+  params.workspace = workspace_.data();
+  params.workspace_bytes = workspace_.size();
+  decode_attention(params, threads_);
+  for (int member = 0; member < step.group; ++member) {
+    audit_errors_[member] =
+        relative_error(step.call.output + (head + member) * head_dim,
+                       audit_output_.data() + std::int64_t{member} * head_dim, head_dim);
+  }
+}
+
+void RoutedAttention::refresh_pins(const Step& step, KvCache& cache, int sequence, int kv_head) {
+  const int length = step.kv.lengths[sequence];
+  const int blocks = granule_count(length, kBlockSize);
   const PinnedBlocks& pinned = step.call.tables->pinned(sequence, step.call.layer, kv_head);
   std::array<SinkBlock, kMaxPinnedBlocks> known;
   for (int i = 0; i < pinned.count; ++i) known[i] = {pinned.blocks[i], pinned.masses[i]};
