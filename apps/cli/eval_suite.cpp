@@ -60,10 +60,11 @@ std::string against_dense(const SuiteCell& cell, double dense) {
   return fmt::format("{:+.3f}", cell.score() - dense);
 }
 
-// Of the bytes read: those that decided what to read.
+// Of the bytes read: those that decided what to read, and checked it.
 double router_share(const ReadStats& reads) {
-  const std::int64_t read = reads.router_bytes + reads.attention_bytes;
-  return read == 0 ? 0.0 : static_cast<double>(reads.router_bytes) / static_cast<double>(read);
+  const std::int64_t router = reads.router_bytes + reads.audit_bytes;
+  const std::int64_t read = router + reads.attention_bytes;
+  return read == 0 ? 0.0 : static_cast<double>(router) / static_cast<double>(read);
 }
 
 std::string summary(const SuiteResult& result, const std::string& out) {

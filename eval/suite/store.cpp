@@ -38,6 +38,7 @@ void expect_same(const std::filesystem::path& file, const SuiteSettings& there,
   expect_same(file, "model_fingerprint", there.model_fingerprint, here.model_fingerprint, kModel);
   expect_same(file, "kv_dtype", there.kv_dtype, here.kv_dtype, kAgain);
   expect_same(file, "page_size", there.page_size, here.page_size, kAgain);
+  expect_same(file, "sketch_bits", there.sketch_bits, here.sketch_bits, kAgain);
   expect_same(file, "samples", there.samples, here.samples, kAgain);
   expect_same(file, "documents", there.documents, here.documents, kAgain);
   expect_same(file, "tokens", there.tokens, here.tokens, kAgain);

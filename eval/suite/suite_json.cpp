@@ -22,6 +22,7 @@ Json settings_json(const SuiteSettings& settings) {
           {"model_fingerprint", settings.model_fingerprint},
           {"kv_dtype", settings.kv_dtype},
           {"page_size", settings.page_size},
+          {"sketch_bits", settings.sketch_bits},
           {"samples", settings.samples},
           {"documents", settings.documents},
           {"tokens", settings.tokens},
@@ -46,6 +47,7 @@ Json cell_json(const SuiteResult& result, const SuiteCell& cell) {
   json["tokens"] = cell.reads.tokens;
   json["router_bytes"] = cell.reads.router_bytes;
   json["attention_bytes"] = cell.reads.attention_bytes;
+  json["audit_bytes"] = cell.reads.audit_bytes;
   json["dense_bytes"] = cell.reads.dense_bytes;
   json["decisions"] = cell.reads.decisions;
   json["routed_decisions"] = cell.reads.routed_decisions;
@@ -71,6 +73,7 @@ SuiteSettings settings_of(const JsonField& json) {
           .model_fingerprint = json.at("model_fingerprint").string(),
           .kv_dtype = json.at("kv_dtype").string(),
           .page_size = count_of(json, "page_size", 1),
+          .sketch_bits = count_of(json, "sketch_bits", 0),
           .samples = count_of(json, "samples", 1),
           .documents = count_of(json, "documents", 1),
           .tokens = count_of(json, "tokens", 1),
@@ -99,6 +102,7 @@ SuiteCell read_cell(const JsonField& json, const SuiteSettings& settings) {
                  .reads = {.tokens = total_of(json, "tokens"),
                            .router_bytes = total_of(json, "router_bytes"),
                            .attention_bytes = total_of(json, "attention_bytes"),
+                           .audit_bytes = total_of(json, "audit_bytes"),
                            .dense_bytes = total_of(json, "dense_bytes"),
                            .decisions = total_of(json, "decisions"),
                            .routed_decisions = total_of(json, "routed_decisions")},

@@ -95,6 +95,7 @@ struct SuiteSettings {
   std::string model_fingerprint;  // of its files' sizes and samples of their content
   std::string kv_dtype;
   int page_size = 0;
+  int sketch_bits = 0;
   int samples = 0;
   int documents = 0;
   int tokens = 0;
