@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/dot-inl.h"
 #include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/sketch_shapes.h"
 #include "kernels/params.h"
@@ -23,25 +22,73 @@ HWY_INLINE void decode_mean(const RowSketchesParams& params, float* mean) {
   }
 }
 
-// rotated[channel][row] of the residuals of all rows.
+// Columns of four rows side by side: to[c * kBlockSize + r] = lane c of the r-th vector.
+HWY_INLINE void store_transposed(FloatVec a, FloatVec b, FloatVec c, FloatVec e, float* to) {
+  const Floats d;
+  const hn::Repartition<double, Floats> dd;
+  const hn::Full128<float> four;
+  const auto low_ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));
+  const auto low_ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
+  const auto high_ab = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));
+  const auto high_ce = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
+  alignas(64) float columns[4 * kLanes];  // the i-th vector holds columns i, i + 4 ...
+  store(hn::BitCast(d, hn::InterleaveLower(dd, low_ab, low_ce)), columns);
+  store(hn::BitCast(d, hn::InterleaveUpper(dd, low_ab, low_ce)), columns + kLanes);
+  store(hn::BitCast(d, hn::InterleaveLower(dd, high_ab, high_ce)), columns + 2 * kLanes);
+  store(hn::BitCast(d, hn::InterleaveUpper(dd, high_ab, high_ce)), columns + 3 * kLanes);
+  for (int column = 0; column < kLanes; ++column) {
+    const float* from = columns + column % 4 * kLanes + column / 4 * 4;
+    hn::Store(hn::Load(four, from), four, to + column * kBlockSize);
+  }
+}
+
+// What the mean leaves of the keys, [head_dim, kBlockSize].
 template <typename T>
-void rotate_residuals(const RowSketchesParams& params, float* rotated) {
-  const int head_dim = params.head_dim;
+HWY_INLINE void transpose_residuals(const RowSketchesParams& params, float* residuals) {
   alignas(64) float mean[kMostSketchDim];
-  alignas(64) float residuals[kDotRows * kMostSketchDim];
   decode_mean(params, mean);
   const FloatVec mean_scale = fill(params.mean_scale * kE4M3Factor);
-  for (int row = 0; row < kBlockSize; row += kDotRows) {
-    const float* rows[kDotRows];
-    for (int r = 0; r < kDotRows; ++r) {
-      const T* key = static_cast<const T*>(params.keys) + (row + r) * params.token_stride;
-      float* residual = residuals + r * kMostSketchDim;
-      for (int c = 0; c < head_dim; c += kLanes) {
-        store(hn::NegMulAdd(mean_scale, load(mean + c), load(key + c)), residual + c);
+  for (int row = 0; row < kBlockSize; row += 4) {
+    const T* keys = static_cast<const T*>(params.keys) + row * params.token_stride;
+    for (int c = 0; c < params.head_dim; c += kLanes) {
+      const FloatVec centre = load(mean + c);
+      FloatVec rest[4];
+      for (int r = 0; r < 4; ++r) {
+        rest[r] = hn::NegMulAdd(mean_scale, centre, load(keys + r * params.token_stride + c));
       }
-      rows[r] = residual;
+      store_transposed(rest[0], rest[1], rest[2], rest[3], residuals + c * kBlockSize + row);
     }
-    dot_rows(rows, params.rotation, head_dim, head_dim, head_dim, rotated + row, kBlockSize);
+  }
+}
+
+// rotated [head_dim, kBlockSize] = rotation * residuals.
+HWY_INLINE void rotate(const float* rotation, int head_dim, const float* residuals,
+                       float* rotated) {
+  constexpr int kChannels = kManyRegisters ? 8 : 4;
+  constexpr int kVectors = 2;
+  for (int row = 0; row < kBlockSize; row += kVectors * kLanes) {
+    for (int channel = 0; channel < head_dim; channel += kChannels) {
+      const float* factors = rotation + channel * head_dim;
+      FloatVec sums[kChannels][kVectors];
+      for (int i = 0; i < kChannels; ++i) {
+        for (int v = 0; v < kVectors; ++v) sums[i][v] = hn::Zero(Floats());
+      }
+      for (int c = 0; c < head_dim; ++c) {
+        FloatVec rest[kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+          rest[v] = load(residuals + c * kBlockSize + row + v * kLanes);
+        }
+        for (int i = 0; i < kChannels; ++i) {
+          const FloatVec factor = fill(factors[i * head_dim + c]);
+          for (int v = 0; v < kVectors; ++v) sums[i][v] = hn::MulAdd(factor, rest[v], sums[i][v]);
+        }
+      }
+      for (int i = 0; i < kChannels; ++i) {
+        for (int v = 0; v < kVectors; ++v) {
+          store(sums[i][v], rotated + (channel + i) * kBlockSize + row + v * kLanes);
+        }
+      }
+    }
   }
 }
 
@@ -94,9 +141,11 @@ HWY_INLINE void encode_rows(const RowSketchesParams& params, const float* rotate
 }
 
 void encode_block(const RowSketchesParams& params) {
+  alignas(64) float residuals[kMostSketchDim * kBlockSize];
   alignas(64) float rotated[kMostSketchDim * kBlockSize];
   visit_dtype<float, BFloat16, Float16>(
-      params.dtype, [&]<typename T>() { rotate_residuals<T>(params, rotated); });
+      params.dtype, [&]<typename T>() { transpose_residuals<T>(params, residuals); });
+  rotate(params.rotation, params.head_dim, residuals, rotated);
   visit_int<2, 4>(params.bits, [&]<int kBits>() {
     for (int row = 0; row < kBlockSize; row += kLanes) encode_rows<kBits>(params, rotated, row);
   });
