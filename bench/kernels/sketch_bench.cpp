@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/aligned_array.h"
 #include "base/dtype.h"
 #include "bench/memory_read.h"
 #include "kernels/cpu/cpu.h"
@@ -104,7 +105,8 @@ void bench_sketches(const AttentionShape& shape, int bits, ThreadPool& threads) 
   encode_queries.head_dim = shape.head_dim;
   encode_queries.codes = query_codes.data();
   encode_queries.steps = steps.data();
-  std::vector<float> scores(std::int64_t{shape.q_heads} * shape.context);
+  AlignedArray<float> scores;
+  scores.reserve(std::int64_t{shape.q_heads} * shape.context);
 
   enum class Order { kPages, kShuffled, kSameAgain };
   const auto score = [&](GranuleLists blocks, Order order) {

@@ -133,10 +133,10 @@ HWY_INLINE void encode_rows(const RowSketchesParams& params, const float* rotate
   alignas(64) float scales[kLanes];
   store(hn::Div(along, weight), scales);
   for (int lane = 0; lane < kLanes; ++lane) {
-    const Float16 scale = from_float<Float16>(scales[lane]);
-    params.scales[row + lane] = std::isfinite(to_float(scale))
-                                    ? scale
-                                    : from_float<Float16>(std::numeric_limits<float>::quiet_NaN());
+    constexpr float kBeyondFp16 = 65520.0f;  // rounds to infinity
+    const bool fits = std::fabs(scales[lane]) < kBeyondFp16;
+    params.scales[row + lane] =
+        from_float<Float16>(fits ? scales[lane] : std::numeric_limits<float>::quiet_NaN());
   }
 }
 
