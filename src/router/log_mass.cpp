@@ -144,37 +144,39 @@ Compacted compact_masses(const float* masses, int count, float threshold, float*
   return result;
 }
 
-BelowPivots sum_below(const float* masses, int count, const std::array<float, kPivots>& pivots) {
+int keep_between(float* masses, int count, float low, float high) {
   const Floats d;
-  const hn::RebindToSigned<Floats> di;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const auto least = hn::Set(d, low);
+  const auto limit = hn::Set(d, high);
+  int kept = 0;
+  for (int i = 0; i < count; i += lanes) {
+    const auto mass = hn::Load(d, masses + i);
+    const auto inside = hn::And(hn::Ge(mass, least), hn::Lt(mass, limit));
+    kept += append_selected(d, mass, inside, masses + kept);
+  }
+  pad(masses, kept);
+  return kept;
+}
+
+std::array<double, kPivots> sum_below(const float* masses, int count,
+                                      const std::array<float, kPivots>& pivots) {
+  const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   static_assert(kPivots == 3);
   const auto pivot0 = hn::Set(d, pivots[0]);
   const auto pivot1 = hn::Set(d, pivots[1]);
   const auto pivot2 = hn::Set(d, pivots[2]);
-  auto count0 = hn::Zero(di);
-  auto count1 = hn::Zero(di);
-  auto count2 = hn::Zero(di);
   RunningSum sum0;
   RunningSum sum1;
   RunningSum sum2;
-  const auto add = [&](auto mass, auto pivot, RunningSum& sum, auto& below) HWY_ATTR {
-    const auto is_below = hn::Lt(mass, pivot);
-    sum.add(hn::IfThenElseZero(is_below, mass));
-    below = hn::Sub(below, hn::VecFromMask(di, hn::RebindMask(di, is_below)));
-  };
   for (int i = 0; i < count; i += lanes) {
     const auto mass = hn::Load(d, masses + i);
-    add(mass, pivot0, sum0, count0);
-    add(mass, pivot1, sum1, count1);
-    add(mass, pivot2, sum2, count2);
+    sum0.add(hn::IfThenElseZero(hn::Lt(mass, pivot0), mass));
+    sum1.add(hn::IfThenElseZero(hn::Lt(mass, pivot1), mass));
+    sum2.add(hn::IfThenElseZero(hn::Lt(mass, pivot2), mass));
   }
-  const int padding = (count + lanes - 1) / lanes * lanes - count;  // zeros, below every pivot
-  const auto total = [&](auto lane_counts) HWY_ATTR {
-    return static_cast<int>(hn::GetLane(hn::SumOfLanes(di, lane_counts))) - padding;
-  };
-  return {{sum0.total(), sum1.total(), sum2.total()},
-          {total(count0), total(count1), total(count2)}};
+  return {sum0.total(), sum1.total(), sum2.total()};
 }
 
 int indices_between(const float* masses, int count, float low, float high, std::int32_t* indices) {
@@ -235,6 +237,7 @@ namespace sinkrouter {
 HWY_EXPORT(max_or_nan);
 HWY_EXPORT(fill_masses);
 HWY_EXPORT(compact_masses);
+HWY_EXPORT(keep_between);
 HWY_EXPORT(sum_below);
 HWY_EXPORT(indices_between);
 HWY_EXPORT(mark_at_least);
@@ -252,7 +255,12 @@ Compacted compact_masses(const float* masses, int count, float threshold, float*
   return HWY_DYNAMIC_DISPATCH(compact_masses)(masses, count, threshold, out);
 }
 
-BelowPivots sum_below(const float* masses, int count, const std::array<float, kPivots>& pivots) {
+int keep_between(float* masses, int count, float low, float high) {
+  return HWY_DYNAMIC_DISPATCH(keep_between)(masses, count, low, high);
+}
+
+std::array<double, kPivots> sum_below(const float* masses, int count,
+                                      const std::array<float, kPivots>& pivots) {
   return HWY_DYNAMIC_DISPATCH(sum_below)(masses, count, pivots);
 }
 

@@ -31,13 +31,13 @@ struct Compacted {
 // padded likewise.
 Compacted compact_masses(const float* masses, int count, float threshold, float* out);
 
-// What lies below each of a few pivots.
+// Keeps the masses in [low, high), in order and padded likewise; returns how many.
+int keep_between(float* masses, int count, float low, float high);
+
+// The mass below each of a few pivots.
 inline constexpr int kPivots = 3;
-struct BelowPivots {
-  std::array<double, kPivots> mass;
-  std::array<int, kPivots> count;
-};
-BelowPivots sum_below(const float* masses, int count, const std::array<float, kPivots>& pivots);
+std::array<double, kPivots> sum_below(const float* masses, int count,
+                                      const std::array<float, kPivots>& pivots);
 
 // Ascending indices of masses in [low, high); returns how many. `indices` is padded like masses.
 int indices_between(const float* masses, int count, float low, float high, std::int32_t* indices);

@@ -34,8 +34,10 @@ std::int64_t MassScratch::bytes(int candidates) {
   return (size * 12 + size / 64 * 8 + 63) / 64 * 64;
 }
 
+int needed_words(int candidates) { return padded(candidates) / 64; }
+
 void MassScratch::clear_needed(int candidates) const {
-  std::fill_n(needed, padded(candidates) / 64, 0);
+  std::fill_n(needed, needed_words(candidates), 0);
 }
 
 MassBudget weigh_candidates(const float* log_masses, int count, const Background& background,
@@ -74,27 +76,26 @@ double mark_largest(const MassScratch& scratch, int count, const MassBudget& bud
   std::uint32_t low = std::bit_cast<std::uint32_t>(negligible);
   std::uint32_t high = std::bit_cast<std::uint32_t>(budget.above_all);
   double left = large.mass_below;
-  int below_low = 0;
-  int below_high = large.count;
-  while (below_high - below_low > kSortLimit && high - low > 1) {
+  int between = large.count;
+  while (between > kSortLimit && high - low > 1) {
     std::array<std::uint32_t, kPivots> bits;
     std::array<float, kPivots> pivots;
     for (int p = 0; p < kPivots; ++p) {
       bits[p] = low + static_cast<std::uint32_t>(std::uint64_t{high - low} * (p + 1) / 4);
       pivots[p] = float_of(bits[p]);
     }
-    const BelowPivots below = sum_below(scratch.compacted, large.count, pivots);
+    const std::array<double, kPivots> below = sum_below(scratch.compacted, between, pivots);
+    const double left_below_low = left;
     for (int p = 0; p < kPivots; ++p) {
-      const double mass = large.mass_below + below.mass[p];
+      const double mass = left_below_low + below[p];
       if (mass > budget.allowed) {
         high = bits[p];
-        below_high = below.count[p];
         break;
       }
       low = bits[p];
-      below_low = below.count[p];
       left = mass;
     }
+    between = keep_between(scratch.compacted, between, float_of(low), float_of(high));
   }
   mark_at_least(scratch.masses, count, float_of(high), scratch.needed);
 

@@ -20,6 +20,9 @@ struct MassScratch {
   void mark(int index) const { needed[index / 64] |= std::uint64_t{1} << (index % 64); }
 };
 
+// Words of 64 bits for one bit per candidate, padded as masses are.
+int needed_words(int candidates);
+
 // Calls fn(index) for the set bits of the first `count`, in ascending order.
 template <typename Fn>
 void for_each_bit(const std::uint64_t* words, int count, Fn&& fn) {

@@ -36,8 +36,6 @@ void mark_pinned(const KeptSet& kept, const MassScratch& scratch) {
   for_each_pinned(kept, [&](int g) { scratch.mark(g - kept.head_end); });
 }
 
-enum class Need { kNone, kSome, kUnknown };
-
 // Marks what the q heads need beyond the kept set. left [group], when given, gets the log-masses
 // that each of them leaves.
 Need mark_needs(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "router/kept_set.h"
+#include "router/mass_budget.h"
 
 // Policies: each writes the list of one KV head group of one sequence, ascending and without
 // duplicates, with room for kept.granules entries. Nothing allocates. Lists of different groups may
@@ -42,22 +43,23 @@ Selection select_margin(const KeptSet& kept, const GroupEstimates& estimates, fl
 int select_blocks(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
                   void* scratch, std::int32_t* blocks, float* left);
 
-// Estimated logits of the rows of those blocks.
-struct RowEstimates {
-  float* logits = nullptr;  // [group, stride]: row r of the j-th block at j * kBlockSize + r; those
-                            // of pinned blocks are overwritten
-  std::int64_t stride = 0;
-  const float* kept_lse = nullptr;  // [group]
-  const float* left = nullptr;      // [group]: log-mass that tier 0 left
-  int group = 0;
-};
+// Tier 1, one q head: sets the bits of the fewest rows of `blocks`, largest estimate first, that
+// leave an unread mass of at most epsilon, what tier 0 left included; of all of them when that
+// alone is more. logits [blocks.size() * kBlockSize]: row r of the j-th block at j * kBlockSize +
+// r; those of pinned blocks are overwritten. needed [needed_words(blocks.size() * kBlockSize)] is
+// overwritten; it means nothing unless the result is kSome. Heads may be marked concurrently.
+enum class Need { kNone, kSome, kUnknown };
+Need mark_rows(const KeptSet& kept, std::span<const std::int32_t> blocks, float* logits,
+               const Background& background, float epsilon, void* scratch, std::uint64_t* needed);
 
-// Tier 1: the fewest rows, largest estimate first, that leave an unread mass of at most epsilon,
-// what tier 0 left included; when that alone is more, every row of the blocks. The list has room
-// for kept.length entries.
-Selection select_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
-                      const RowEstimates& estimates, float epsilon, void* scratch,
-                      std::int32_t* list);
+// The list of a group: what its q heads marked, and the kept set; every row when one of them cannot
+// tell. Overwrites the first head's bits. The list has room for kept.length entries.
+struct RowNeeds {
+  Need need = Need::kNone;
+  std::uint64_t* needed = nullptr;
+};
+Selection list_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
+                    std::span<const RowNeeds> heads, std::int32_t* list);
 
 // The kept set when no q head needs more under the same rule, else everything.
 Selection select_route(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,

@@ -30,8 +30,15 @@ class RowWriter {
   int count_ = 0;
 };
 
-Selection all_rows(const KeptSet& kept, std::int32_t* list) {
-  return select_dense(kept.length, list);
+// Calls fn(first candidate) for the blocks that are pinned.
+template <typename Fn>
+void for_each_pinned(const KeptSet& kept, std::span<const std::int32_t> blocks, Fn&& fn) {
+  for (std::int32_t pinned : kept.pinned_blocks) {
+    const auto at = std::ranges::lower_bound(blocks, pinned);
+    if (at != blocks.end() && *at == pinned) {
+      fn(static_cast<int>(at - blocks.begin()) * kBlockSize);
+    }
+  }
 }
 
 // Blocks are written first and spread to their rows from the back.
@@ -49,48 +56,52 @@ Selection kept_rows(const KeptSet& kept, std::int32_t* list) {
 
 }  // namespace
 
-Selection select_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
-                      const RowEstimates& estimates, float epsilon, void* scratch_memory,
-                      std::int32_t* list) {
-  if (!(epsilon > 0.0f)) return all_rows(kept, list);
+Need mark_rows(const KeptSet& kept, std::span<const std::int32_t> blocks, float* logits,
+               const Background& background, float epsilon, void* scratch_memory,
+               std::uint64_t* needed) {
+  if (!(epsilon > 0.0f)) return Need::kUnknown;
+  const int candidates = static_cast<int>(blocks.size()) * kBlockSize;
+  MassScratch scratch(scratch_memory, candidates);
+  scratch.needed = needed;
+  scratch.clear_needed(candidates);
+  for_each_pinned(kept, blocks,
+                  [&](int first) { std::fill_n(logits + first, kBlockSize, kNothing); });
+  const MassBudget budget = weigh_candidates(logits, candidates, background, epsilon, scratch);
+  if (!budget.readable) return Need::kUnknown;
+  if (budget.needs_nothing()) return Need::kNone;
+  mark_largest(scratch, candidates, budget);
+  return Need::kSome;
+}
+
+Selection list_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
+                    std::span<const RowNeeds> heads, std::int32_t* list) {
+  const auto says = [&](Need need) {
+    return std::ranges::any_of(heads, [&](const RowNeeds& head) { return head.need == need; });
+  };
+  if (says(Need::kUnknown)) return select_dense(kept.length, list);
   if (blocks.empty()) return kept_rows(kept, list);
   const int candidates = static_cast<int>(blocks.size()) * kBlockSize;
-  const MassScratch scratch(scratch_memory, candidates);
-  scratch.clear_needed(candidates);
-  const auto is_pinned = [&](std::int32_t block) {
-    return std::find(kept.pinned_blocks.begin(), kept.pinned_blocks.end(), block) !=
-           kept.pinned_blocks.end();
-  };
-  for (std::size_t j = 0; j < blocks.size(); ++j) {
-    if (!is_pinned(blocks[j])) continue;
-    for (int q = 0; q < estimates.group; ++q) {
-      std::fill_n(estimates.logits + q * estimates.stride + static_cast<int>(j) * kBlockSize,
-                  kBlockSize, kNothing);
+  std::uint64_t* united = heads.front().needed;
+  const int words = needed_words(candidates);
+  if (heads.front().need == Need::kNone) std::fill_n(united, words, 0);
+  for (const RowNeeds& head : heads.subspan(1)) {
+    if (head.need == Need::kNone) continue;
+    for (int i = 0; i < words; ++i) united[i] |= head.needed[i];
+  }
+  for_each_pinned(kept, blocks, [&](int first) {
+    for (int i = first; i < first + kBlockSize; ++i) {
+      united[i / 64] |= std::uint64_t{1} << (i % 64);
     }
-  }
-
-  bool routed = true;
-  for (int q = 0; q < estimates.group; ++q) {
-    const MassBudget budget =
-        weigh_candidates(estimates.logits + q * estimates.stride, candidates,
-                         {estimates.kept_lse[q], estimates.left[q]}, epsilon, scratch);
-    if (!budget.readable) return all_rows(kept, list);
-    if (budget.needs_nothing()) continue;
-    mark_largest(scratch, candidates, budget);
-    routed = false;
-  }
-  for (std::size_t j = 0; j < blocks.size(); ++j) {
-    if (!is_pinned(blocks[j])) continue;
-    for (int r = 0; r < kBlockSize; ++r) scratch.mark(static_cast<int>(j) * kBlockSize + r);
-  }
+  });
 
   RowWriter writer(list, kept.length);
   writer.add_blocks(0, kept.head_end);
-  for_each_bit(scratch.needed, candidates, [&](int candidate) {
-    writer.add(blocks[candidate / kBlockSize] * kBlockSize + candidate % kBlockSize);
+  for_each_bit(united, candidates, [&](int candidate) {
+    writer.add(blocks[static_cast<std::size_t>(candidate / kBlockSize)] * kBlockSize +
+               candidate % kBlockSize);
   });
   writer.add_blocks(kept.tail_begin, kept.granules);
-  return {writer.count(), routed};
+  return {writer.count(), !says(Need::kSome)};
 }
 
 }  // namespace sinkrouter

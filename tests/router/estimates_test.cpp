@@ -154,16 +154,13 @@ void check_scans() {
     std::fill(masses + count, masses + padded, 0.0f);
 
     const std::array<float, kPivots> pivots = {0.1f, 0.4f, 0.75f};
-    const BelowPivots below = sum_below(masses, count, pivots);
+    const std::array<double, kPivots> below = sum_below(masses, count, pivots);
     for (int p = 0; p < kPivots; ++p) {
       double mass = 0;
-      int number = 0;
       for (int i = 0; i < count; ++i) {
         mass += masses[i] < pivots[p] ? masses[i] : 0.0f;
-        number += masses[i] < pivots[p] ? 1 : 0;
       }
-      ASSERT_NEAR(below.mass[p], mass, kMassError * mass);
-      ASSERT_EQ(below.count[p], number);
+      ASSERT_NEAR(below[p], mass, kMassError * mass);
     }
 
     std::vector<float> large(padded + kMassPadding, -1.0f);
@@ -184,7 +181,11 @@ void check_scans() {
     }
     ASSERT_EQ(compacted.count, next_large);
     ASSERT_EQ(between, next_between);
-    ASSERT_NEAR(compacted.mass_below, below.mass[1], kMassError * below.mass[1]);
+    ASSERT_NEAR(compacted.mass_below, below[1], kMassError * below[1]);
+
+    const std::vector<float> all(masses, masses + padded);
+    ASSERT_EQ(keep_between(masses, count, 0.4f, 0.75f), between);
+    for (int i = 0; i < between; ++i) ASSERT_EQ(masses[i], all[indices[i]]);
   }
 }
 

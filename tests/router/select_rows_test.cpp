@@ -64,21 +64,26 @@ struct RowProblem : Problem {
 
 Listed select(const RowProblem& problem, const ChosenBlocks& chosen, float epsilon) {
   const int count = static_cast<int>(chosen.blocks.size());
-  const std::int64_t stride = count * kBlockSize + 3;
-  std::vector<float> logits(static_cast<std::size_t>(problem.group * stride), kNaN);
+  const auto words = static_cast<std::size_t>(needed_words(count * kBlockSize));
+  std::vector<std::uint64_t> needed(problem.group * words, 0xdeadbeef);
+  std::vector<RowNeeds> heads;
   for (int q = 0; q < problem.group; ++q) {
-    for (int j = 0; j < count; ++j) {
-      std::copy_n(&problem.row_logits[q * problem.kept.length + chosen.blocks[j] * kBlockSize],
-                  kBlockSize, &logits[q * stride + j * kBlockSize]);
+    std::vector<float> logits;
+    for (std::int32_t block : chosen.blocks) {
+      const auto first =
+          problem.row_logits.begin() + std::int64_t{q} * problem.kept.length + block * kBlockSize;
+      logits.insert(logits.end(), first, first + kBlockSize);
     }
+    ScratchMemory scratch(count * kBlockSize);
+    heads.push_back({Need::kNone, needed.data() + q * words});
+    if (count == 0 && epsilon > 0.0f) continue;
+    heads.back().need =
+        mark_rows(problem.kept, chosen.blocks, logits.data(), {problem.kept_lse[q], chosen.left[q]},
+                  epsilon, scratch.data(), heads.back().needed);
   }
-  const RowEstimates estimates{logits.data(), stride, problem.kept_lse.data(), chosen.left.data(),
-                               problem.group};
-  ScratchMemory scratch(problem.kept.length);
   Listed result;
   result.list.resize(problem.kept.length);
-  const Selection selection = select_rows(problem.kept, chosen.blocks, estimates, epsilon,
-                                          scratch.data(), result.list.data());
+  const Selection selection = list_rows(problem.kept, chosen.blocks, heads, result.list.data());
   result.list.resize(selection.count);
   result.routed = selection.routed;
   return result;

@@ -102,6 +102,8 @@ void RoutedAttention::reserve(const Step& step) {
   block_counts_.reserve(step.groups());
   row_scores_.reserve(step.heads() * step.capacity);
   left_.reserve(step.heads());
+  needed_.reserve(step.heads() * needed_words(step.capacity));
+  row_needs_.reserve(step.heads());
   query_codes_.reserve(step.heads() * step.kv.head_dim);
   query_steps_.reserve(step.heads());
 }

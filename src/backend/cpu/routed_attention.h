@@ -46,7 +46,8 @@ class RoutedAttention {
   void write_lists(const Step& step);
   Selection select(const Step& step, int sequence, int kv_head, int worker);
   Selection select_granules(const Step& step, int sequence, int kv_head, int worker);
-  Selection select_from_blocks(const Step& step, int sequence, int kv_head, int worker);
+  void mark_needed_rows(const Step& step);
+  Selection select_from_blocks(const Step& step, int sequence, int kv_head);
   Selection select_by_cosine(const Step& step, int sequence, int kv_head);
   std::byte* scratch_of(const Step& step, int worker);
 
@@ -59,6 +60,8 @@ class RoutedAttention {
   AlignedArray<float> scores_;                // [sequences, q_heads, score_stride]
   AlignedArray<float> row_scores_;            // [sequences, q_heads, capacity]
   AlignedArray<float> kept_lse_;              // [sequences, q_heads]
+  AlignedArray<std::uint64_t> needed_;        // [sequences, q_heads, needed_words(capacity)]
+  AlignedArray<RowNeeds> row_needs_;          // [sequences, q_heads]
   AlignedArray<float> left_;                  // [sequences, q_heads]: log-mass tier 0 left
   AlignedArray<std::int8_t> query_codes_;     // [sequences, q_heads, head_dim]
   AlignedArray<float> query_steps_;           // [sequences, q_heads]

@@ -17,6 +17,7 @@ void RoutedAttention::estimate(const Step& step) {
   if (!step.scores_rows()) return;
   choose_blocks(step);
   compute_row_scores(step);
+  mark_needed_rows(step);
 }
 
 void RoutedAttention::compute_kept_lse(const Step& step) {
@@ -124,7 +125,7 @@ Selection RoutedAttention::select(const Step& step, int sequence, int kv_head, i
     case PolicyKind::kMargin:
     case PolicyKind::kRoute:
     case PolicyKind::kOracle:
-      return step.scores_rows() ? select_from_blocks(step, sequence, kv_head, worker)
+      return step.scores_rows() ? select_from_blocks(step, sequence, kv_head)
                                 : select_granules(step, sequence, kv_head, worker);
   }
   SR_ASSERT(false);
@@ -152,21 +153,28 @@ Selection RoutedAttention::select_granules(const Step& step, int sequence, int k
              : select_margin(kept, estimates, step.epsilon(kv_head), scratch, list);
 }
 
-Selection RoutedAttention::select_from_blocks(const Step& step, int sequence, int kv_head,
-                                              int worker) {
-  const int kv_heads = step.kv.kv_heads;
-  const std::int64_t head = step.first_head(sequence, kv_head);
-  const RowEstimates estimates{.logits = row_scores_.data() + head * step.capacity,
-                               .stride = step.capacity,
-                               .kept_lse = kept_lse_.data() + head,
-                               .left = left_.data() + head,
-                               .group = step.group};
-  const int group = sequence * kv_heads + kv_head;
-  const std::span<const std::int32_t> blocks(step.blocks.list(sequence, kv_head, kv_heads),
-                                             static_cast<std::size_t>(step.blocks.counts[group]));
-  return select_rows(step.kept(sequence, kv_head, kBlockSize), blocks, estimates,
-                     step.epsilon(kv_head), scratch_of(step, worker),
-                     step.lists.list(sequence, kv_head, kv_heads));
+// Each q head by itself, so that one with many candidates does not keep the others waiting.
+void RoutedAttention::mark_needed_rows(const Step& step) {
+  const std::int64_t words = needed_words(step.capacity);
+  threads_.run(static_cast<int>(step.heads()), [&](int head, int worker) {
+    const int sequence = head / step.call.q_heads;
+    const int kv_head = head % step.call.q_heads / step.group;
+    const std::span<const std::int32_t> blocks = step.chosen_blocks(sequence, kv_head);
+    std::uint64_t* needed = needed_.data() + head * words;
+    row_needs_[head] = {Need::kNone, needed};
+    if (blocks.empty()) return;
+    row_needs_[head].need = mark_rows(step.kept(sequence, kv_head, kBlockSize), blocks,
+                                      row_scores_.data() + std::int64_t{head} * step.capacity,
+                                      {.kept = kept_lse_[head], .left = left_[head]},
+                                      step.epsilon(kv_head), scratch_of(step, worker), needed);
+  });
+}
+
+Selection RoutedAttention::select_from_blocks(const Step& step, int sequence, int kv_head) {
+  return list_rows(step.kept(sequence, kv_head, kBlockSize), step.chosen_blocks(sequence, kv_head),
+                   {row_needs_.data() + step.first_head(sequence, kv_head),
+                    static_cast<std::size_t>(step.group)},
+                   step.lists.list(sequence, kv_head, step.kv.kv_heads));
 }
 
 Selection RoutedAttention::select_by_cosine(const Step& step, int sequence, int kv_head) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "backend/cpu/routed_attention.h"
 #include "router/kept_set.h"
@@ -45,6 +46,10 @@ struct RoutedAttention::Step {
   }
   const float* query(int sequence, int q_head) const {
     return call.queries + (std::int64_t{sequence} * call.q_heads + q_head) * kv.head_dim;
+  }
+  std::span<const std::int32_t> chosen_blocks(int sequence, int kv_head) const {
+    const int count = blocks.counts[sequence * kv.kv_heads + kv_head];
+    return {blocks.list(sequence, kv_head, kv.kv_heads), static_cast<std::size_t>(count)};
   }
   KeptSet kept(int sequence, int kv_head, int granule) const {
     return make_kept_set(kv.lengths[sequence], granule, call.policy->window,
