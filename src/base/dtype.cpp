@@ -99,4 +99,11 @@ Float8E4M3 from_float<Float8E4M3>(float x) {
   return {static_cast<std::uint8_t>(sign | (code > 0x7e ? 0x7e : code))};
 }
 
+Float16 float16_not_below(float x) {
+  Float16 result = from_float<Float16>(x);
+  if (to_float(result) < x) ++result.bits;
+  if (!std::isfinite(to_float(result))) result.bits = 0x7e00;
+  return result;
+}
+
 }  // namespace sinkrouter

@@ -44,6 +44,9 @@ Float16 from_float<Float16>(float x);
 template <>
 Float8E4M3 from_float<Float8E4M3>(float x);
 
+// The least fp16 that is not below x >= 0; NaN when there is none.
+Float16 float16_not_below(float x);
+
 template <typename T>
 constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, float>) return DType::kF32;

@@ -11,8 +11,8 @@ namespace {
 constexpr int kAny = 0;
 
 constexpr KernelOp kAttentionOps[] = {KernelOp::kDecodeAttention, KernelOp::kPrefillAttention,
-                                      KernelOp::kBlockScores, KernelOp::kRowScores,
-                                      KernelOp::kRowLogits};
+                                      KernelOp::kBlockScores,     KernelOp::kRowScores,
+                                      KernelOp::kRowBounds,       KernelOp::kRowLogits};
 constexpr DType kCacheTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr DType kWeightTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr int kHeadDims[] = {64, 80, 96, 128};
@@ -44,6 +44,8 @@ std::string_view op_name(KernelOp op) {
       return "block scores";
     case KernelOp::kRowScores:
       return "row scores";
+    case KernelOp::kRowBounds:
+      return "row bounds";
     case KernelOp::kRowLogits:
       return "row logits";
     case KernelOp::kLinear:

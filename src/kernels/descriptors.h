@@ -13,6 +13,7 @@ enum class KernelOp {
   kPrefillAttention,
   kBlockScores,
   kRowScores,
+  kRowBounds,
   kRowLogits,
   kLinear
 };

@@ -45,14 +45,11 @@ struct SketchQueriesParams {
   int head_dim = 0;
   std::int8_t* codes = nullptr;  // [rows, head_dim]
   float* steps = nullptr;        // [rows]
+  float* misses = nullptr;  // [rows], may be nullptr: at least |rotation * query - step * codes|
 };
 
-// Tier 1: estimated logits of all rows of the listed blocks for every q head. With x the query's
-// codes, c a row's codes, s its scale and m = (2^bits - 1) / 2,
-//   e = scale * q.mean_b + scale * step * s * sum_i x_i (c_i - m)
-//       + 0.5 * scale^2 * |q|^2 * sketch_noise(bits) * s^2;
-// the last term is the mass that the quantisation noise hides.
-struct RowScoresParams {
+// Rows that listed blocks' sketches tell q heads about.
+struct SketchedRowsParams {
   const float* queries = nullptr;            // [sequences, q_heads, head_dim]
   const std::int8_t* query_codes = nullptr;  // [sequences, q_heads, head_dim], of sketch_queries
   const float* query_steps = nullptr;        // [sequences, q_heads]
@@ -61,10 +58,27 @@ struct RowScoresParams {
   KvView kv;  // page table and lengths; keys and values are not read
   MomentsView moments;
   SketchView sketches;
-  GranuleLists blocks;      // granule kBlockSize; full blocks only
-  float* scores = nullptr;  // [sequences, q_heads, score_stride]: row r of the j-th listed block at
-                            // j * kBlockSize + r
-  std::int64_t score_stride = 0;
+  GranuleLists blocks;            // granule kBlockSize; full blocks only
+  std::int64_t score_stride = 0;  // of what is written for a q head: row r of the j-th listed block
+                                  // at j * kBlockSize + r
+};
+
+// Tier 1: estimated logits of all rows of the listed blocks for every q head. With x the query's
+// codes, c a row's codes, s its scale and m = (2^bits - 1) / 2,
+//   e = scale * q.mean_b + scale * step * s * sum_i x_i (c_i - m)
+//       + 0.5 * scale^2 * |q|^2 * sketch_noise(bits) * s^2;
+// the last term is the mass that the quantisation noise hides.
+struct RowScoresParams : SketchedRowsParams {
+  float* scores = nullptr;  // [sequences, q_heads, score_stride]
+};
+
+// What the logits of those rows lie between: their exact values, scale * q.key in real arithmetic,
+// and the fp32 ones that decode_attention computes. docs/theory.md derives the bounds. Both are
+// NaN, or one is infinite, where nothing can be said. Sketches must have misses.
+struct RowBoundsParams : SketchedRowsParams {
+  const float* query_misses = nullptr;  // [sequences, q_heads], of sketch_queries
+  float* lower = nullptr;               // [sequences, q_heads, score_stride]
+  float* upper = nullptr;               // [sequences, q_heads, score_stride]
 };
 
 // Variance that quantising leaves in a channel of the rotated residual, in squares of a row's
@@ -107,7 +121,8 @@ struct BlockMomentsParams {
 // Sketches of one block of one KV head from its 32 stored rows and its mean. With r the rotated
 // residual of a row and g = sketch_step(bits) * |r| / sqrt(head_dim): code_i = r_i / g + m to the
 // nearest of 0 ... 2^bits - 1, and the scale is the least-squares one, <r, w> / <w, w> with
-// w = code - m, in fp16. A row that is all mean has scale 0.
+// w = code - m, in fp16. A row that is all mean has scale 0. What the sketch, as stored, misses of
+// the key is told by an upper bound.
 struct RowSketchesParams {
   const void* keys = nullptr;  // [kBlockSize, head_dim], rows token_stride elements apart
   DType dtype = DType::kBF16;
@@ -119,6 +134,8 @@ struct RowSketchesParams {
   int bits = 2;                     // 2 or 4
   std::uint32_t* codes = nullptr;   // [head_dim * bits / 32, kBlockSize], packed as in SketchView
   Float16* scales = nullptr;        // [kBlockSize]
+  Float16* misses = nullptr;        // [kBlockSize], may be nullptr: at least |key - sketch|; NaN
+                                    // where that is not finite or fp16 has no such number
 };
 
 // The best step of a uniform quantiser of a standard normal.

@@ -59,6 +59,10 @@ std::int64_t sketch_scales_bytes(const KvCacheConfig& config) {
   return config.sketch_bits == 0 ? 0 : std::int64_t{kBlockSize} * sizeof(Float16);
 }
 
+std::int64_t sketch_misses_bytes(const KvCacheConfig& config) {
+  return config.sketch_bits == 4 ? std::int64_t{kBlockSize} * sizeof(Float16) : 0;
+}
+
 std::int64_t row_bytes(const KvCacheConfig& config) {
   return config.head_dim * static_cast<std::int64_t>(size_in_bytes(config.dtype));
 }
@@ -93,6 +97,8 @@ KvCache::KvCache(const KvCacheConfig& config)
                     "the row sketches of the KV cache"),
       sketch_scales_(array_shape(config, pages(), kBlockSize, sketch_scales_bytes(config)),
                      "the row sketch scales of the KV cache"),
+      sketch_misses_(array_shape(config, pages(), kBlockSize, sketch_misses_bytes(config)),
+                     "what the row sketches of the KV cache miss"),
       tables_(checked_multiply(std::int64_t{pages()} * 4, config.max_sequences, "page tables"),
               false, "page tables"),
       pins_(checked_multiply(checked_multiply(std::int64_t{config.layers} * config.kv_heads,
@@ -108,7 +114,7 @@ KvCache::KvCache(const KvCacheConfig& config)
 std::int64_t KvCache::bytes_per_page() const {
   return config_.layers *
          (keys_.page_bytes() + values_.page_bytes() + codes_.page_bytes() + scales_.page_bytes() +
-          sketch_codes_.page_bytes() + sketch_scales_.page_bytes());
+          sketch_codes_.page_bytes() + sketch_scales_.page_bytes() + sketch_misses_.page_bytes());
 }
 
 const KvCache::Slot& KvCache::slot(SequenceId id) const {
@@ -226,7 +232,7 @@ void KvCache::reserve(SequenceId id, int n) {
     const std::int32_t shared = pages_of[last];
     const std::int32_t own = pool_.acquire();
     for (PagedArray* array :
-         {&keys_, &values_, &codes_, &scales_, &sketch_codes_, &sketch_scales_}) {
+         {&keys_, &values_, &codes_, &scales_, &sketch_codes_, &sketch_scales_, &sketch_misses_}) {
       array->copy_page(shared, own, rows_in_last);
     }
     pages_of[last] = own;
@@ -287,6 +293,10 @@ BlockSlot KvCache::block(int layer, SequenceId id, int kv_head, int block) {
         reinterpret_cast<std::uint32_t*>(sketch_codes_.entry(layer, page, kv_head, within));
     result.sketch_scales =
         reinterpret_cast<Float16*>(sketch_scales_.entry(layer, page, kv_head, within));
+  }
+  if (sketch_misses_bytes(config_) != 0) {
+    result.sketch_misses =
+        reinterpret_cast<Float16*>(sketch_misses_.entry(layer, page, kv_head, within));
   }
   return result;
 }
@@ -352,6 +362,9 @@ SketchView KvCache::sketches(int layer) const {
   view.bits = config_.sketch_bits;
   view.codes = reinterpret_cast<const std::uint32_t*>(sketch_codes_.layer(layer));
   view.scales = reinterpret_cast<const Float16*>(sketch_scales_.layer(layer));
+  if (sketch_misses_bytes(config_) != 0) {
+    view.misses = reinterpret_cast<const Float16*>(sketch_misses_.layer(layer));
+  }
   view.rotation = rotation_.data();
   return view;
 }

@@ -43,6 +43,7 @@ struct BlockSlot {
   float* scale = nullptr;                 // [1]
   std::uint32_t* sketch_codes = nullptr;  // [head_dim * sketch_bits / 32, kBlockSize], or nullptr
   Float16* sketch_scales = nullptr;       // [kBlockSize], or nullptr
+  Float16* sketch_misses = nullptr;       // [kBlockSize], or nullptr: 4-bit sketches have them
 };
 
 // Blocks [begin, end) of a sequence.
@@ -135,6 +136,7 @@ class KvCache {
   PagedArray scales_;
   PagedArray sketch_codes_;
   PagedArray sketch_scales_;
+  PagedArray sketch_misses_;
   std::vector<float> rotation_;  // [head_dim, head_dim], empty without sketches
   VirtualMemory tables_;         // int32 [max_sequences, pages]
   VirtualMemory pins_;           // PinnedBlocks [max_sequences, layers, kv_heads]

@@ -52,6 +52,8 @@ struct SketchView {
   const std::uint32_t* codes = nullptr;  // [pages, kv_heads, page_size / kBlockSize,
                                          //  head_dim * bits / 32, kBlockSize]
   const Float16* scales = nullptr;       // [pages, kv_heads, page_size / kBlockSize, kBlockSize]
+  const Float16* misses = nullptr;       // likewise, with 4 bits: at least |key - sketch|, NaN when
+                                         // nothing can be said
   const float* rotation = nullptr;       // [head_dim, head_dim], orthogonal, row-major
 };
 

@@ -242,5 +242,22 @@ TEST(VisitInt, CallsOnceWithTheMatchingConstantOrNotAtAll) {
   EXPECT_EQ(seen, 80);
 }
 
+TEST(Float16NotBelow, IsTheLeastSuchNumber) {
+  for (std::uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    const float here = to_float(Float16{static_cast<std::uint16_t>(bits)});
+    EXPECT_EQ(float16_not_below(here).bits, bits);
+    const Float16 above = float16_not_below(std::nextafter(here, 1e9f));
+    if (bits + 1 < 0x7c00) {
+      EXPECT_EQ(above.bits, bits + 1);
+    } else {
+      EXPECT_TRUE(std::isnan(to_float(above)));
+    }
+  }
+  for (float x :
+       {1e30f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_TRUE(std::isnan(to_float(float16_not_below(x)))) << x;
+  }
+}
+
 }  // namespace
 }  // namespace sinkrouter

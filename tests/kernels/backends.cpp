@@ -57,6 +57,7 @@ KernelBackend cpu_backend(std::int64_t target, int thread_count) {
   backend.row_sketches = on_caller(cpu::row_sketches);
   backend.sketch_queries = on_caller(cpu::sketch_queries);
   backend.row_scores = on_threads(cpu::row_scores);
+  backend.row_bounds = on_threads(cpu::row_bounds);
   backend.rms_norm = on_threads(cpu::rms_norm);
   backend.rope = on_threads(cpu::rope);
   backend.swiglu = on_threads(cpu::swiglu);

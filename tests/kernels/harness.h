@@ -28,6 +28,7 @@ struct KernelBackend {
   std::function<void(const RowSketchesParams&)> row_sketches;
   std::function<void(const SketchQueriesParams&)> sketch_queries;
   std::function<void(const RowScoresParams&)> row_scores;
+  std::function<void(const RowBoundsParams&)> row_bounds;
   std::function<void(const RmsNormParams&)> rms_norm;
   std::function<void(const RopeParams&)> rope;
   std::function<void(const SwigluParams&)> swiglu;

@@ -38,7 +38,8 @@ SketchedBlock::SketchedBlock(std::vector<float> rows, int dim, int code_bits, DT
       stored_keys(stored(keys, dtype)),
       mean_codes(2 * dim),
       codes(dim * code_bits / 32 * kBlockSize),
-      scales(kBlockSize) {
+      scales(kBlockSize),
+      misses(kBlockSize) {
   visit_dtype<float, BFloat16, Float16>(dtype, [&]<typename T>() {
     for (std::size_t i = 0; i < keys.size(); ++i) {
       T element;
@@ -69,6 +70,7 @@ void SketchedBlock::encode(const std::vector<float>& rotation,
   params.bits = bits;
   params.codes = codes.data();
   params.scales = scales.data();
+  params.misses = misses.data();
   encode(params);
 }
 
@@ -101,6 +103,18 @@ SketchedBlock::RowError SketchedBlock::error(int row, std::span<const float> rot
     error.missed += missed * missed;
   }
   return error;
+}
+
+double SketchedBlock::missed(int row, std::span<const float> rotation) const {
+  double squares = 0;
+  for (int c = 0; c < head_dim; ++c) {
+    double rest = keys[row * head_dim + c] - mean(c);
+    for (int i = 0; i < head_dim; ++i) {
+      rest -= rotation[i * head_dim + c] * scale(row) * level(row, i);
+    }
+    squares += rest * rest;
+  }
+  return std::sqrt(squares);
 }
 
 }  // namespace sinkrouter::kernel_tests

@@ -29,6 +29,8 @@ struct SketchedBlock {
     double residual = 0;
     double missed = 0;
   };
+  // |key - sketch|, by un-rotating the sketch.
+  double missed(int row, std::span<const float> rotation) const;
   RowError error(int row, std::span<const float> rotation) const;
 
   int head_dim;
@@ -40,6 +42,7 @@ struct SketchedBlock {
   float mean_scale = 0;
   std::vector<std::uint32_t> codes;  // [head_dim * bits / 32, kBlockSize]
   std::vector<Float16> scales;       // [kBlockSize]
+  std::vector<Float16> misses;       // [kBlockSize]
 };
 
 }  // namespace sinkrouter::kernel_tests

@@ -82,6 +82,7 @@ inline void append(KvCache& cache, SequenceId id, std::span<const TokenRows> tok
         if (config.sketch_bits == 0) continue;
         std::memset(slot.sketch_codes, code ^ 0x55, sketch_codes_bytes(config));
         std::fill_n(slot.sketch_scales, kBlockSize, Float16{code});
+        if (config.sketch_bits == 4) std::fill_n(slot.sketch_misses, kBlockSize, Float16{code});
       }
     }
   }
@@ -172,6 +173,13 @@ inline std::string difference(const KvCache& cache, SequenceId id,
         const bool scales_right = std::all_of(scales, scales + kBlockSize,
                                               [&](Float16 scale) { return scale.bits == want; });
         if (!codes_right || !scales_right) return "sketches of block " + std::to_string(b);
+        if ((sketches.misses != nullptr) != (config.sketch_bits == 4)) return "misses";
+        if (config.sketch_bits != 4) continue;
+        const Float16* misses = sketches.misses + entry * kBlockSize;
+        if (!std::all_of(misses, misses + kBlockSize,
+                         [&](Float16 miss) { return miss.bits == want; })) {
+          return "misses of block " + std::to_string(b);
+        }
       }
     }
   }

@@ -366,6 +366,9 @@ TEST_F(KvCacheTest, CapacityIsRoundedUpToPagesAndBytesAreCounted) {
   const std::int64_t wide_moments = 2 * (2 * 16 + 4);
   const std::int64_t sketches = 64 * (16 / 4 + 2);
   EXPECT_EQ(KvCache(config).bytes_per_page(), 2 * 3 * (wide_rows + wide_moments + sketches));
+  config.sketch_bits = 4;
+  const std::int64_t with_misses = 64 * (16 / 2 + 4);
+  EXPECT_EQ(KvCache(config).bytes_per_page(), 2 * 3 * (wide_rows + wide_moments + with_misses));
 }
 
 }  // namespace

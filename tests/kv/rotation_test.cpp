@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "kernels/rounding.h"
+
 namespace sinkrouter::test {
 namespace {
 
@@ -19,6 +21,23 @@ TEST(Rotation, IsOrthogonalAndTheSameEveryTime) {
         ASSERT_NEAR(dot, a == b ? 1.0 : 0.0, 1e-6) << dim << " rows " << a << " and " << b;
       }
     }
+  }
+}
+
+// What the bounds of policy certified rely on: the Frobenius norm of R^T R - I is above the
+// spectral.
+TEST(Rotation, KeepsTheDefectThatBoundsAllow) {
+  for (int dim = 16; dim <= 128; dim += 16) {
+    const std::vector<float> matrix = rotation_matrix(dim);
+    double squares = 0;
+    for (int a = 0; a < dim; ++a) {
+      for (int b = 0; b < dim; ++b) {
+        double dot = a == b ? -1.0 : 0.0;
+        for (int i = 0; i < dim; ++i) dot += double{matrix[i * dim + a]} * matrix[i * dim + b];
+        squares += dot * dot;
+      }
+    }
+    EXPECT_LT(std::sqrt(squares), kRotationDefect) << dim;
   }
 }
 

@@ -150,6 +150,7 @@ class CpuBackend final : public Backend {
     params.bits = sketches.bits;
     params.codes = slot.sketch_codes;
     params.scales = slot.sketch_scales;
+    params.misses = slot.sketch_misses;
     row_sketches(params);
   }
 

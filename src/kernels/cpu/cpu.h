@@ -33,6 +33,7 @@ void block_scores(const BlockScoresParams& params, ThreadPool& threads);
 void row_logits(const RowLogitsParams& params, ThreadPool& threads);
 void prefill_attention(const PrefillAttentionParams& params, ThreadPool& threads, Scratch& scratch);
 void row_scores(const RowScoresParams& params, ThreadPool& threads);
+void row_bounds(const RowBoundsParams& params, ThreadPool& threads);
 void block_moments(const BlockMomentsParams& params);
 void row_sketches(const RowSketchesParams& params);
 void sketch_queries(const SketchQueriesParams& params);

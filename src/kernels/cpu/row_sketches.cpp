@@ -8,6 +8,7 @@
 #include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/sketch_shapes.h"
 #include "kernels/params.h"
+#include "kernels/rounding.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sinkrouter::cpu::HWY_NAMESPACE {
@@ -44,9 +45,8 @@ HWY_INLINE void store_transposed(FloatVec a, FloatVec b, FloatVec c, FloatVec e,
 
 // What the mean leaves of the keys, [head_dim, kBlockSize].
 template <typename T>
-HWY_INLINE void transpose_residuals(const RowSketchesParams& params, float* residuals) {
-  alignas(64) float mean[kMostSketchDim];
-  decode_mean(params, mean);
+HWY_INLINE void transpose_residuals(const RowSketchesParams& params, const float* mean,
+                                    float* residuals) {
   const FloatVec mean_scale = fill(params.mean_scale * kE4M3Factor);
   for (int row = 0; row < kBlockSize; row += 4) {
     const T* keys = static_cast<const T*>(params.keys) + row * params.token_stride;
@@ -140,14 +140,74 @@ HWY_INLINE void encode_rows(const RowSketchesParams& params, const float* rotate
   }
 }
 
+// Upper bounds of |key - sketch| of kLanes rows, from what was computed to encode them. The terms
+// are those of docs/theory.md.
+template <int kBits>
+HWY_INLINE void bound_misses(const RowSketchesParams& params, const float* rotated, float mean_norm,
+                             int row) {
+  constexpr int kCodesPerByte = 8 / kBits;
+  constexpr float kCentre = 0.5f * ((1 << kBits) - 1);
+  const hn::RebindToUnsigned<Floats> du;
+  const int head_dim = params.head_dim;
+  const FloatVec scale = load(params.scales + row);
+  FloatVec squares = hn::Zero(Floats());
+  FloatVec missed = hn::Zero(Floats());
+  const float* channel = rotated + row;
+  for (int word = 0; word < head_dim * kBits / 32; ++word) {
+    const auto codes = hn::LoadU(du, params.codes + word * kBlockSize + row);
+    for (int j = 0; j < kCodesPerByte; ++j) {
+      for (int byte = 0; byte < 4; ++byte, channel += kBlockSize) {
+        const auto code = hn::And(hn::ShiftRightSame(codes, byte * 8 + j * kBits),
+                                  hn::Set(du, (1u << kBits) - 1));
+        const FloatVec level = hn::Sub(hn::ConvertTo(Floats(), code), fill(kCentre));
+        const FloatVec x = load(channel);
+        const FloatVec rest = hn::NegMulAdd(scale, level, x);
+        squares = hn::MulAdd(x, x, squares);
+        missed = hn::MulAdd(rest, rest, missed);
+      }
+    }
+  }
+  constexpr float kLeast = 0x1p-50f;  // more than underflow can hide
+  const auto of_missed =
+      static_cast<float>(1 + 2 * kRotationDefect + (head_dim + 32) * kUnitRoundoff);
+  const auto of_residual = static_cast<float>(
+      1.02 * (rotation_rounding(head_dim) + 2 * kRotationDefect + 8 * kUnitRoundoff));
+  const auto of_mean = static_cast<float>(4 * kUnitRoundoff);
+  FloatVec bound = fill(of_mean * mean_norm + kLeast);
+  bound = hn::MulAdd(fill(of_residual), hn::Sqrt(squares), bound);
+  bound = hn::MulAdd(fill(of_missed), hn::Sqrt(missed), bound);
+  alignas(64) float bounds[kLanes];
+  store(bound, bounds);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    params.misses[row + lane] = float16_not_below(bounds[lane]);
+  }
+}
+
+// At least |mean| of the block, up to a few roundings.
+HWY_INLINE float norm_of_mean(const RowSketchesParams& params, const float* mean) {
+  FloatVec squares = hn::Zero(Floats());
+  for (int c = 0; c < params.head_dim; c += kLanes) {
+    const FloatVec x = load(mean + c);
+    squares = hn::MulAdd(x, x, squares);
+  }
+  return std::fabs(params.mean_scale) * kE4M3Factor * std::sqrt(sum_of_lanes(squares));
+}
+
 void encode_block(const RowSketchesParams& params) {
+  alignas(64) float mean[kMostSketchDim];
   alignas(64) float residuals[kMostSketchDim * kBlockSize];
   alignas(64) float rotated[kMostSketchDim * kBlockSize];
+  decode_mean(params, mean);
   visit_dtype<float, BFloat16, Float16>(
-      params.dtype, [&]<typename T>() { transpose_residuals<T>(params, residuals); });
+      params.dtype, [&]<typename T>() { transpose_residuals<T>(params, mean, residuals); });
   rotate(params.rotation, params.head_dim, residuals, rotated);
   visit_int<2, 4>(params.bits, [&]<int kBits>() {
     for (int row = 0; row < kBlockSize; row += kLanes) encode_rows<kBits>(params, rotated, row);
+    if (params.misses == nullptr) return;
+    const float mean_norm = norm_of_mean(params, mean);
+    for (int row = 0; row < kBlockSize; row += kLanes) {
+      bound_misses<kBits>(params, rotated, mean_norm, row);
+    }
   });
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/cpu/dot-inl.h"
 #include "kernels/cpu/sketch_shapes.h"
 #include "kernels/params.h"
+#include "kernels/rounding.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sinkrouter::cpu::HWY_NAMESPACE {
@@ -39,6 +40,21 @@ HWY_INLINE float encode_query(const float* rotated, int head_dim, std::int8_t* c
   return most / kLargestCode;
 }
 
+// At least |rotation * query - step * codes|: what quantising leaves, and what rotating lost.
+HWY_INLINE float bound_miss(const float* query, const float* rotated, const std::int8_t* codes,
+                            float step, int head_dim) {
+  constexpr double kLeast = 1e-30;  // more than underflow can hide
+  double missed = 0;
+  double squares = 0;
+  for (int c = 0; c < head_dim; ++c) {
+    const double rest = rotated[c] - double{step} * codes[c];
+    missed += rest * rest;
+    squares += double{query[c]} * query[c];
+  }
+  const double bound = std::sqrt(missed) + rotation_rounding(head_dim) * std::sqrt(squares);
+  return static_cast<float>(bound * (1 + 4 * kUnitRoundoff) + kLeast);
+}
+
 void encode_queries(const SketchQueriesParams& params) {
   const int head_dim = params.head_dim;
   alignas(64) float rotated[kDotVectors * kMostSketchDim];
@@ -53,6 +69,10 @@ void encode_queries(const SketchQueriesParams& params) {
     for (int r = 0; r < count; ++r) {
       params.steps[row + r] = encode_query(rotated + r * kMostSketchDim, head_dim,
                                            params.codes + std::int64_t{row + r} * head_dim);
+      if (params.misses == nullptr) continue;
+      params.misses[row + r] = bound_miss(queries + r * head_dim, rotated + r * kMostSketchDim,
+                                          params.codes + std::int64_t{row + r} * head_dim,
+                                          params.steps[row + r], head_dim);
     }
   }
 }

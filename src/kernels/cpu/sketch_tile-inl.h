@@ -33,6 +33,7 @@ HWY_INLINE SumVec add_products(WordVec codes, WordVec query, SumVec sums) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sums.raw) : "v"(codes.raw), "v"(query.raw));
   return sums;
 }
+HWY_INLINE IntVec add_sums(SumVec sums, IntVec total) { return hn::Add(sums, total); }
 #else
 inline constexpr bool kWideSums = false;
 using SumVec = hn::Vec<Shorts>;

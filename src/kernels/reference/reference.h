@@ -14,6 +14,7 @@ void block_moments(const BlockMomentsParams& params);
 void row_sketches(const RowSketchesParams& params);
 void sketch_queries(const SketchQueriesParams& params);
 void row_scores(const RowScoresParams& params);
+void row_bounds(const RowBoundsParams& params);
 void rms_norm(const RmsNormParams& params);
 void rope(const RopeParams& params);
 void swiglu(const SwigluParams& params);

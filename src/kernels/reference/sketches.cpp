@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <vector>
 
 #include "kernels/paging.h"
 #include "kernels/reference/reference.h"
 #include "kernels/reference/rows.h"
+#include "kernels/rounding.h"
 
 namespace sinkrouter::reference {
 namespace {
@@ -18,6 +20,15 @@ std::vector<double> rotated(const float* rotation, const std::vector<double>& x)
     for (std::size_t c = 0; c < n; ++c) result[i] += rotation[i * n + c] * x[c];
   }
   return result;
+}
+
+// More than rounding of doubles, and of the result to fp32, takes away.
+constexpr double kAbove = 1 + 1e-6;
+
+double norm(const std::vector<double>& x) {
+  double squares = 0;
+  for (double value : x) squares += value * value;
+  return std::sqrt(squares);
 }
 
 double centre(int bits) { return 0.5 * ((1 << bits) - 1); }
@@ -45,6 +56,75 @@ Float16 stored_scale(double scale) {
   return std::isfinite(to_float(stored))
              ? stored
              : from_float<Float16>(std::numeric_limits<float>::quiet_NaN());
+}
+
+// Of a row whose code and scale are stored.
+Float16 stored_miss(const RowSketchesParams& params, int row, std::vector<double> residual) {
+  const int dim = params.head_dim;
+  const double scale = to_float(params.scales[row]);
+  for (int c = 0; c < dim; ++c) {
+    const double channel =
+        scale * (code_at(params.codes, params.bits, c, row) - centre(params.bits));
+    for (int i = 0; i < dim; ++i) residual[i] -= params.rotation[c * dim + i] * channel;
+  }
+  return float16_not_below(static_cast<float>(norm(residual) * kAbove));
+}
+
+// A row of a listed block as a q head sees it.
+struct SketchedRow {
+  const float* query;
+  std::int64_t query_index;  // among [sequences, q_heads]
+  std::int64_t sketch;       // among all rows' sketches
+  std::int64_t at;           // where its result goes
+  std::vector<double> mean;
+  std::vector<double> levels;  // codes less their centre
+  double scale;
+  double logit;
+};
+
+void for_listed_rows(const SketchedRowsParams& params,
+                     const std::function<void(const SketchedRow&)>& visit) {
+  const KvView& kv = params.kv;
+  const int dim = kv.head_dim;
+  const int bits = params.sketches.bits;
+  const int group = params.q_heads / kv.kv_heads;
+  SketchedRow row;
+  row.mean.resize(dim);
+  row.levels.resize(dim);
+  for (int sequence = 0; sequence < kv.sequences; ++sequence) {
+    for (int head = 0; head < params.q_heads; ++head) {
+      const int kv_head = head / group;
+      row.query_index = std::int64_t{sequence} * params.q_heads + head;
+      row.query = params.queries + row.query_index * dim;
+      const std::int8_t* query_codes = params.query_codes + row.query_index * dim;
+      const std::int32_t* list = params.blocks.list(sequence, kv_head, kv.kv_heads);
+      const int count = params.blocks.counts[std::int64_t{sequence} * kv.kv_heads + kv_head];
+      for (int j = 0; j < count; ++j) {
+        const std::int64_t index = moments_index(kv, sequence, kv_head, list[j]);
+        double along_mean = 0;
+        for (int c = 0; c < dim; ++c) {
+          row.mean[c] = double{params.moments.scales[index]} *
+                        to_float(Float8E4M3{params.moments.codes[index * 2 * dim + c]});
+          along_mean += row.query[c] * row.mean[c];
+        }
+        const std::uint32_t* words = params.sketches.codes + index * (dim * bits / 32) * kBlockSize;
+        for (int r = 0; r < kBlockSize; ++r) {
+          double product = 0;
+          for (int c = 0; c < dim; ++c) {
+            row.levels[c] = code_at(words, bits, c, r) - centre(bits);
+            product += query_codes[c] * row.levels[c];
+          }
+          row.sketch = index * kBlockSize + r;
+          row.scale = to_float(params.sketches.scales[row.sketch]);
+          const double along_row =
+              double{params.query_steps[row.query_index]} * row.scale * product;
+          row.logit = params.scale * (along_mean + along_row);
+          row.at = row.query_index * params.score_stride + std::int64_t{j} * kBlockSize + r;
+          visit(row);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -76,6 +156,7 @@ void row_sketches(const RowSketchesParams& params) {
       weight += level * level;
     }
     params.scales[row] = stored_scale(std::isfinite(step) ? along / weight : step);
+    if (params.misses != nullptr) params.misses[row] = stored_miss(params, row, residual);
   }
 }
 
@@ -96,46 +177,40 @@ void sketch_queries(const SketchQueriesParams& params) {
     for (int c = 0; c < params.head_dim; ++c) {
       codes[c] = step > 0 ? static_cast<std::int8_t>(std::nearbyint(channels[c] / step)) : 0;
     }
+    if (params.misses == nullptr) continue;
+    std::vector<double> rest = channels;
+    for (int c = 0; c < params.head_dim; ++c) rest[c] -= double{params.steps[row]} * codes[c];
+    params.misses[row] = static_cast<float>(norm(rest) * kAbove);
   }
 }
 
 void row_scores(const RowScoresParams& params) {
-  const KvView& kv = params.kv;
-  const int dim = kv.head_dim;
-  const int bits = params.sketches.bits;
-  const int group = params.q_heads / kv.kv_heads;
-  for (int sequence = 0; sequence < kv.sequences; ++sequence) {
-    for (int head = 0; head < params.q_heads; ++head) {
-      const int kv_head = head / group;
-      const std::int64_t query_row = std::int64_t{sequence} * params.q_heads + head;
-      const float* query = params.queries + query_row * dim;
-      const std::int8_t* query_codes = params.query_codes + query_row * dim;
-      double query_squares = 0;
-      for (int c = 0; c < dim; ++c) query_squares += double{query[c]} * query[c];
-      const double noise = 0.5 * params.scale * params.scale * query_squares * sketch_noise(bits);
-      const std::int32_t* list = params.blocks.list(sequence, kv_head, kv.kv_heads);
-      const int count = params.blocks.counts[std::int64_t{sequence} * kv.kv_heads + kv_head];
-      for (int j = 0; j < count; ++j) {
-        const std::int64_t index = moments_index(kv, sequence, kv_head, list[j]);
-        const std::uint8_t* means = params.moments.codes + index * 2 * dim;
-        double along_mean = 0;
-        for (int c = 0; c < dim; ++c) along_mean += query[c] * to_float(Float8E4M3{means[c]});
-        along_mean *= params.moments.scales[index];
-        const std::uint32_t* words = params.sketches.codes + index * (dim * bits / 32) * kBlockSize;
-        for (int row = 0; row < kBlockSize; ++row) {
-          double product = 0;
-          for (int c = 0; c < dim; ++c) {
-            product += query_codes[c] * (code_at(words, bits, c, row) - centre(bits));
-          }
-          const double row_scale = to_float(params.sketches.scales[index * kBlockSize + row]);
-          const double along_row = double{params.query_steps[query_row]} * row_scale * product;
-          params.scores[query_row * params.score_stride + std::int64_t{j} * kBlockSize + row] =
-              static_cast<float>(params.scale * (along_mean + along_row) +
-                                 noise * row_scale * row_scale);
-        }
-      }
+  for_listed_rows(params, [&](const SketchedRow& row) {
+    double query_squares = 0;
+    for (int c = 0; c < params.kv.head_dim; ++c) {
+      query_squares += double{row.query[c]} * row.query[c];
     }
-  }
+    const double noise = 0.5 * params.scale * params.scale * query_squares *
+                         sketch_noise(params.sketches.bits) * row.scale * row.scale;
+    params.scores[row.at] = static_cast<float>(row.logit + noise);
+  });
+}
+
+void row_bounds(const RowBoundsParams& params) {
+  const int dim = params.kv.head_dim;
+  const double rounding = 2 * logit_rounding(dim) + 32 * kUnitRoundoff;
+  for_listed_rows(params, [&](const SketchedRow& row) {
+    const double reach =
+        std::fabs(params.scale) * norm(std::vector<double>(row.query, row.query + dim));
+    const double size = std::fabs(row.scale) * norm(row.levels);
+    const double mean = norm(row.mean);
+    const double miss = to_float(params.sketches.misses[row.sketch]);
+    const double query_miss = std::fabs(params.scale) * params.query_misses[row.query_index];
+    const double slack =
+        (reach * (miss + rounding * (mean + size)) + query_miss * size) * (1 + 512 * kUnitRoundoff);
+    params.lower[row.at] = static_cast<float>(row.logit - slack);
+    params.upper[row.at] = static_cast<float>(row.logit + slack);
+  });
 }
 
 }  // namespace sinkrouter::reference
