@@ -41,7 +41,7 @@ void run(const DecodeFlags& flags) {
   options.policy = flags.policy.one(flags.engine.page_size());
   const std::vector<std::string> texts = flags.text.load();
   const std::unique_ptr<Engine> engine =
-      flags.engine.open(decode_bench_capacity(options, flags.engine.page_size()));
+      flags.engine.open(options.policy, decode_bench_capacity(options, flags.engine.page_size()));
   const std::vector<int> tokens =
       first_tokens(engine->tokenizer(), texts, options.context + options.tokens);
   ProgressBar bar;

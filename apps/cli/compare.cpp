@@ -95,7 +95,8 @@ void run(const CompareFlags& flags) {
   if (needle) options.generate.stop_texts.emplace_back("\n");
 
   const std::unique_ptr<Engine> engine =
-      flags.engine.open(needle ? needle_sample_capacity(flags.needle, options.generate.max_tokens,
+      flags.engine.open(options.generate.policy,
+                        needle ? needle_sample_capacity(flags.needle, options.generate.max_tokens,
                                                         flags.engine.page_size())
                                : 0);
   const Material material =

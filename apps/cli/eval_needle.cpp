@@ -76,7 +76,7 @@ void run(const NeedleFlags& flags) {
   options.prefill_question = flags.question == "prefill";
   const std::vector<std::string> texts = flags.text.load();
   const std::unique_ptr<Engine> engine =
-      flags.engine.open(needle_capacity(options, flags.engine.page_size()));
+      flags.engine.open(options.policies, needle_capacity(options, flags.engine.page_size()));
   ProgressBar bar;
   const NeedleResult result = eval_needle(
       *engine, texts, options, [&](std::string_view what, double done) { bar.update(what, done); });

@@ -39,7 +39,7 @@ void run(const PerplexityFlags& flags) {
   options.policies = flags.policy.all(flags.engine.page_size());
   const std::vector<std::string> texts = flags.text.load();
   const std::unique_ptr<Engine> engine =
-      flags.engine.open(perplexity_capacity(options, flags.engine.page_size()));
+      flags.engine.open(options.policies, perplexity_capacity(options, flags.engine.page_size()));
   ProgressBar bar;
   const PerplexityResult result = eval_perplexity(
       *engine, texts, options, [&](std::string_view what, double done) { bar.update(what, done); });

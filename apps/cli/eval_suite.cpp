@@ -99,7 +99,8 @@ void run(const SuiteFlags& flags) {
       .prose = flags.text.load(),
       .code = flags.code.empty() ? std::vector<std::string>{} : load_texts(flags.code)};
   const std::unique_ptr<Engine> engine =
-      flags.engine.open(suite_capacity(options, flags.engine.page_size()));
+      flags.engine.open(flags.policy.all(flags.engine.page_size()),
+                        suite_capacity(options, flags.engine.page_size()));
   ProgressBar bar;
   const SuiteResult result =
       eval_suite(*engine, texts, options, flags.out,

@@ -27,7 +27,7 @@ void EngineFlags::add_to(CLI::App& command) {
       ->capture_default_str()
       ->type_name("N");
   command.add_option("--sketch-bits", sketch_bits_, "bits a channel of row sketches: 0, 2 or 4")
-      ->capture_default_str()
+      ->default_str("what the policies need")
       ->type_name("N");
   command.add_option("--capacity", capacity_, "KV pool in tokens; 0 fits the command's needs")
       ->capture_default_str()
@@ -35,14 +35,15 @@ void EngineFlags::add_to(CLI::App& command) {
   command.add_flag("--verbose", verbose_, "say on stderr what is loaded and how long it takes");
 }
 
-std::unique_ptr<Engine> EngineFlags::open(std::int64_t capacity_tokens) const {
+std::unique_ptr<Engine> EngineFlags::open(std::span<const PolicyOptions> policies,
+                                          std::int64_t capacity_tokens) const {
   EngineOptions options;
   options.model = model_;
   options.device = parse_device(device_);
   options.threads = threads_;
   options.kv_dtype = parse_dtype(kv_dtype_);
   options.page_size = page_size_;
-  options.sketch_bits = sketch_bits_;
+  options.sketch_bits = sketch_bits_.value_or(needed_sketch_bits(policies));
   options.capacity_tokens = capacity_ != 0 ? capacity_ : capacity_tokens;
   const auto start = std::chrono::steady_clock::now();
   auto engine = std::make_unique<Engine>(options);
@@ -66,7 +67,7 @@ void PolicyFlags::add_to(CLI::App& command, Count count) {
           .add_option("--policy", specs_,
                       several
                           ? "policies beside dense: NAME[:SETTING=VALUE...], separated by commas"
-                          : "margin, route, dense, cosine, streaming or oracle")
+                          : "margin, route, dense, cosine, streaming, certified or oracle")
           ->default_str("margin")
           ->type_name("POLICY");
   if (!several) option->expected(1);

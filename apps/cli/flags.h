@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,9 +19,14 @@ namespace sinkrouter::cli {
 class EngineFlags {
  public:
   void add_to(CLI::App& command);
-  // `capacity_tokens` is what the command itself needs room for, when the user names no capacity;
-  // 0: the model's own length.
-  std::unique_ptr<Engine> open(std::int64_t capacity_tokens = 0) const;
+  // With what `policies` need, where the user does not say otherwise. `capacity_tokens` is what the
+  // command itself needs room for, when the user names no capacity; 0: the model's own length.
+  std::unique_ptr<Engine> open(std::span<const PolicyOptions> policies,
+                               std::int64_t capacity_tokens = 0) const;
+  std::unique_ptr<Engine> open(const PolicyOptions& policy,
+                               std::int64_t capacity_tokens = 0) const {
+    return open(std::span(&policy, 1), capacity_tokens);
+  }
   int page_size() const { return page_size_; }
 
  private:
@@ -28,7 +35,7 @@ class EngineFlags {
   std::string kv_dtype_ = "bf16";
   int threads_ = 0;
   int page_size_ = 64;
-  int sketch_bits_ = 2;
+  std::optional<int> sketch_bits_;
   std::int64_t capacity_ = 0;
   bool verbose_ = false;
 };

@@ -28,7 +28,7 @@ void run(const GenerateFlags& flags) {
   options.policy = flags.policy.one(flags.engine.page_size());
   const std::string prompt = flags.prompt.text();
 
-  const std::unique_ptr<Engine> engine = flags.engine.open();
+  const std::unique_ptr<Engine> engine = flags.engine.open(options.policy);
   const std::vector<int> tokens = flags.prompt.tokens(engine->tokenizer(), prompt);
   const std::vector<int> question = flags.prompt.question_tokens(engine->tokenizer());
   ProgressBar bar;

@@ -95,7 +95,7 @@ std::string summary(const InspectReport& report) {
 void run(const InspectFlags& flags) {
   InspectOptions options = flags.options;
   options.policy = flags.policy.one(flags.engine.page_size());
-  const std::unique_ptr<Engine> engine = flags.engine.open();
+  const std::unique_ptr<Engine> engine = flags.engine.open(options.policy);
   const std::vector<int> tokens = tokens_to_read(flags, *engine);
   ProgressBar bar;
   const InspectReport report =

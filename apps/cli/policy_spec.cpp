@@ -92,6 +92,9 @@ std::string to_spec(const PolicyOptions& policy) {
         spec += fmt::format(":block_share={:g}", policy.block_share);
       }
       break;
+    case PolicyKind::kCertified:
+      spec += fmt::format(":epsilon={:g}", policy.epsilon);
+      break;
     case PolicyKind::kCosine:
       spec += fmt::format(":tau={:g}", policy.tau);
       break;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string_view>
 
 namespace sinkrouter {
@@ -12,6 +13,8 @@ enum class PolicyKind {
   kRoute,      // as margin, but all or nothing per group
   kCosine,     // the published test: v_0 alone when every q head's cos(q, k_0) >= tau
   kStreaming,  // the kept set only (StreamingLLM)
+  kCertified,  // the rows without which the unread mass could be more than epsilon; needs sketches
+               // of 4 bits
   kOracle,     // margin with true masses instead of estimates; for evaluation
 };
 
@@ -33,5 +36,9 @@ struct PolicyOptions {
 
 // Throws Error naming the option and its range.
 void validate(const PolicyOptions& options, int page_size);
+
+// Bits a channel of row sketches (EngineOptions::sketch_bits) with which all of these policies
+// work.
+int needed_sketch_bits(std::span<const PolicyOptions> policies);
 
 }  // namespace sinkrouter

@@ -17,7 +17,24 @@ constexpr double kBoundShrink = 1.0 - 2.5 * kMassError;
 constexpr double kLeftGrowth = 1.0 + 2.5 * kMassError;
 constexpr double kThresholdShrink = 1.0 - 1e-4;
 
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
+
 int padded(int candidates) { return (candidates + kMassPadding - 1) / kMassPadding * kMassPadding; }
+
+// All but what may be left.
+MassBudget start_budget(const float* log_masses, int count, const Background& background,
+                        const MassScratch& scratch) {
+  const float largest = max_or_nan(log_masses, count);
+  if (std::isnan(largest) || std::isnan(background.kept) || std::isnan(background.left)) return {};
+  const float reference = std::max({largest, background.kept, background.left});
+  if (std::isinf(reference)) return {};
+  MassBudget budget;
+  budget.readable = true;
+  budget.reference = reference;
+  budget.mass = fill_masses(log_masses, count, reference, scratch.masses);
+  budget.above_all = 1.001f * std::exp(std::max(largest - reference, -87.0f));
+  return budget;
+}
 
 }  // namespace
 
@@ -42,19 +59,27 @@ void MassScratch::clear_needed(int candidates) const {
 
 MassBudget weigh_candidates(const float* log_masses, int count, const Background& background,
                             float epsilon, const MassScratch& scratch) {
-  const float largest = max_or_nan(log_masses, count);
-  if (std::isnan(largest) || std::isnan(background.kept) || std::isnan(background.left)) return {};
-  const float reference = std::max({largest, background.kept, background.left});
-  if (std::isinf(reference)) return {};
-  MassBudget budget;
-  budget.readable = true;
-  budget.reference = reference;
-  budget.mass = fill_masses(log_masses, count, reference, scratch.masses);
+  MassBudget budget = start_budget(log_masses, count, background, scratch);
+  if (!budget.readable) return budget;
+  const float reference = budget.reference;
   const double kept = std::exp(double{background.kept} - reference);
   const double left = std::exp(double{background.left} - reference);
   budget.allowed =
       double{epsilon} * (kept + left + budget.mass) * kBoundShrink - left * kLeftGrowth;
-  budget.above_all = 1.001f * std::exp(std::max(largest - reference, -87.0f));
+  return budget;
+}
+
+MassBudget weigh_bounds(const float* lower, const float* upper, int count, float kept,
+                        float epsilon, const MassScratch& scratch) {
+  MassBudget budget = start_budget(upper, count, {kept, kNothing}, scratch);
+  if (!budget.readable) return budget;
+  if (!(max_or_nan(lower, count) <= budget.reference)) return {};
+  // The floor that keeps underflow from hiding mass must not make any certain.
+  constexpr double kFloor = 1.7e-38;
+  const double certain = fill_masses(lower, count, budget.reference, scratch.compacted);
+  budget.allowed =
+      double{epsilon} * kBoundShrink *
+      (std::exp(double{kept} - budget.reference) + std::max(0.0, certain - kFloor * count));
   return budget;
 }
 

@@ -54,6 +54,11 @@ struct MassBudget {
 MassBudget weigh_candidates(const float* log_masses, int count, const Background& background,
                             float epsilon, const MassScratch& scratch);
 
+// The same for masses of at most exp(upper) and at least exp(lower): fills scratch.masses with the
+// former, and allows `epsilon` of what is certain, exp(kept) and the latter, to be left.
+MassBudget weigh_bounds(const float* lower, const float* upper, int count, float kept,
+                        float epsilon, const MassScratch& scratch);
+
 // Adds to scratch.needed the fewest of the largest masses (lower index first among equals) that
 // bring what is left from more than budget.allowed down to it. Returns what is left, relative to
 // exp(budget.reference).

@@ -1,5 +1,6 @@
 #include "sinkrouter/policy.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/block_size.h"
@@ -9,7 +10,8 @@ namespace sinkrouter {
 namespace {
 
 constexpr std::array kKinds = {PolicyKind::kDense,  PolicyKind::kMargin,    PolicyKind::kRoute,
-                               PolicyKind::kCosine, PolicyKind::kStreaming, PolicyKind::kOracle};
+                               PolicyKind::kCosine, PolicyKind::kStreaming, PolicyKind::kCertified,
+                               PolicyKind::kOracle};
 constexpr int kMaxWindow = 1 << 20;
 
 }  // namespace
@@ -26,6 +28,8 @@ std::string_view name(PolicyKind kind) {
       return "cosine";
     case PolicyKind::kStreaming:
       return "streaming";
+    case PolicyKind::kCertified:
+      return "certified";
     case PolicyKind::kOracle:
       return "oracle";
   }
@@ -38,8 +42,10 @@ PolicyKind parse_policy(std::string_view text) {
   }
   throw Error(
       Error::Kind::kInvalidArgument,
-      fmt::format("unknown policy '{}': expected dense, margin, route, cosine, streaming or oracle",
-                  text));
+      fmt::format(
+          "unknown policy '{}': expected dense, margin, route, cosine, streaming, certified "
+          "or oracle",
+          text));
 }
 
 void validate(const PolicyOptions& options, int page_size) {
@@ -61,6 +67,16 @@ void validate(const PolicyOptions& options, int page_size) {
   SR_CHECK(!estimates_blocks || options.granule == 1 || options.granule % kBlockSize == 0,
            kInvalidArgument, "granule is {}: policy {} works on rows (1) or multiples of {} rows",
            options.granule, name(options.kind), kBlockSize);
+  SR_CHECK(options.kind != PolicyKind::kCertified || options.granule == 1, kInvalidArgument,
+           "granule is {}: policy certified works on rows (1)", options.granule);
+}
+
+int needed_sketch_bits(std::span<const PolicyOptions> policies) {
+  constexpr int kFewest = 2;  // enough for margin
+  const bool certifies = std::any_of(policies.begin(), policies.end(), [](const auto& policy) {
+    return policy.kind == PolicyKind::kCertified;
+  });
+  return certifies ? 4 : kFewest;
 }
 
 }  // namespace sinkrouter

@@ -61,6 +61,25 @@ struct RowNeeds {
 Selection list_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
                     std::span<const RowNeeds> heads, std::int32_t* list);
 
+// What logits of rows of the listed blocks lie between.
+struct RowBounds {
+  float* lower =
+      nullptr;  // [group, stride]: row r of the j-th block at j * kBlockSize + r; those of
+  float* upper = nullptr;  // pinned blocks are overwritten
+  std::int64_t stride = 0;
+  const float* kept_lse = nullptr;  // [group]: at most the log-sum-exp over the kept set
+  int group = 0;
+};
+
+// The fewest rows, largest upper bound first, so that for each q head the sum of exp(upper) over
+// the rows left is at most epsilon times the mass that is certain: exp(kept_lse) and exp(lower) of
+// every row. With logits anywhere between their bounds the unread mass is then at most epsilon,
+// rounding here included. `blocks` holds every block that is not in the kept set, which has granule
+// kBlockSize; pinned blocks may be among them. The list has room for kept.length entries.
+Selection select_certified(const KeptSet& kept, std::span<const std::int32_t> blocks,
+                           const RowBounds& bounds, float epsilon, void* scratch,
+                           std::int32_t* list);
+
 // The kept set when no q head needs more under the same rule, else everything.
 Selection select_route(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
                        void* scratch, std::int32_t* list);

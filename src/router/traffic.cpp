@@ -25,4 +25,10 @@ std::int64_t sketch_bytes(int blocks, int head_dim, int bits) {
   return std::int64_t{blocks} * kBlockSize * row_bytes;
 }
 
+std::int64_t bounds_bytes(int blocks, int head_dim, int bits) {
+  const std::int64_t mean_bytes = std::int64_t{head_dim} + std::int64_t{sizeof(float)};
+  return sketch_bytes(blocks, head_dim, bits) +
+         blocks * (kBlockSize * std::int64_t{2} + mean_bytes);
+}
+
 }  // namespace sinkrouter

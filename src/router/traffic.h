@@ -17,4 +17,8 @@ std::int64_t moments_bytes(int length, int head_dim);
 // Bytes of the row sketches of `blocks` blocks of one KV head: codes and an fp16 scale a row.
 std::int64_t sketch_bytes(int blocks, int head_dim, int bits);
 
+// Of what bounds of the logits of `blocks` blocks are made of: row sketches, what they miss in
+// fp16, and the block's mean with its scale.
+std::int64_t bounds_bytes(int blocks, int head_dim, int bits);
+
 }  // namespace sinkrouter

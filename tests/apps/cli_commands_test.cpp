@@ -76,6 +76,19 @@ TEST_F(CliCommands, GenerateContinuesAPrompt) {
   EXPECT_EQ(streamed.out, json.at("text").get<std::string>() + "\n");
 }
 
+// With 4-bit sketches unless others are asked for.
+TEST_F(CliCommands, CertifiedGetsTheSketchesItNeeds) {
+  Words words = on_model({"generate", "--prompt-file", "-", "--max-tokens", "2", "--policy",
+                          "certified:epsilon=0.05"});
+  const Json json = json_of(words, long_text());
+  EXPECT_EQ(json.at("policy"), "certified");
+  EXPECT_GT(json.at("kv_read_fraction"), 0.0);
+  words.insert(words.end(), {"--sketch-bits", "2"});
+  const CliOutcome refused = run_cli(words, long_text());
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("--sketch-bits 4"), std::string::npos) << refused.err;
+}
+
 TEST_F(CliCommands, TheSameSeedGivesTheSameText) {
   const auto text = [&](const char* seed) {
     return json_of(on_model({"generate", "--prompt", "Once", "--max-tokens", "12", "--temperature",

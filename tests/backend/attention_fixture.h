@@ -17,18 +17,19 @@ class AttentionFixture {
  public:
   static constexpr int kDim = 64;
 
-  AttentionFixture(int kv_heads, int group, int capacity, int sketch_bits = 2)
+  AttentionFixture(int kv_heads, int group, int capacity, int sketch_bits = 2,
+                   DType dtype = DType::kF32, int threads = 2)
       : kv_heads_(kv_heads),
         group_(group),
         cache_({.layers = 1,
                 .kv_heads = kv_heads,
                 .head_dim = kDim,
-                .dtype = DType::kF32,
+                .dtype = dtype,
                 .sketch_bits = sketch_bits,
                 .capacity_tokens = capacity,
                 .max_sequences = 4}),
         tables_(cache_, 4),
-        backend_(make_cpu_backend(2)) {}
+        backend_(make_cpu_backend(threads)) {}
 
   KvCache& cache() { return cache_; }
   Backend& backend() { return *backend_; }

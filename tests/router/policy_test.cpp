@@ -4,14 +4,16 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "sinkrouter/error.h"
 
 namespace sinkrouter::test {
 namespace {
 
-constexpr PolicyKind kKinds[] = {PolicyKind::kDense,  PolicyKind::kMargin,    PolicyKind::kRoute,
-                                 PolicyKind::kCosine, PolicyKind::kStreaming, PolicyKind::kOracle};
+constexpr PolicyKind kKinds[] = {
+    PolicyKind::kDense,     PolicyKind::kMargin,    PolicyKind::kRoute, PolicyKind::kCosine,
+    PolicyKind::kStreaming, PolicyKind::kCertified, PolicyKind::kOracle};
 
 std::string refusal(const PolicyOptions& options, int page_size = 64) {
   try {
@@ -75,11 +77,24 @@ TEST(Policy, GranulesDivideThePage) {
       EXPECT_NE(refusal({.kind = kind, .granule = granule}).find("granule"), std::string::npos)
           << name(kind) << granule;
     }
-    EXPECT_EQ(refusal({.kind = kind, .granule = 64}), "");
+    const bool rows_only = kind == PolicyKind::kCertified;
+    EXPECT_EQ(refusal({.kind = kind, .granule = 64}).empty(), !rows_only) << name(kind);
     const bool estimates_blocks = kind == PolicyKind::kMargin || kind == PolicyKind::kRoute;
     EXPECT_EQ(refusal({.kind = kind, .granule = 1}), "") << name(kind);
-    EXPECT_EQ(refusal({.kind = kind, .granule = 16}).empty(), !estimates_blocks) << name(kind);
+    EXPECT_EQ(refusal({.kind = kind, .granule = 16}).empty(), !estimates_blocks && !rows_only)
+        << name(kind);
   }
+}
+
+TEST(Policy, SketchBitsAreThoseOfTheMostDemanding) {
+  std::vector<PolicyOptions> policies;
+  EXPECT_EQ(needed_sketch_bits(policies), 2);
+  for (PolicyKind kind : kKinds) {
+    if (kind != PolicyKind::kCertified) policies.push_back({.kind = kind});
+  }
+  EXPECT_EQ(needed_sketch_bits(policies), 2);
+  policies.insert(policies.begin() + 1, {.kind = PolicyKind::kCertified});
+  EXPECT_EQ(needed_sketch_bits(policies), 4);
 }
 
 }  // namespace

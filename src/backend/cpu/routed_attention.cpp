@@ -63,6 +63,11 @@ RoutedAttention::Step RoutedAttention::prepare(const KvCache& cache, const Decod
   step.score_stride = step.exact() ? step.capacity : step.capacity / kBlockSize;
   step.select_scratch_stride =
       select_scratch_bytes(granule_count(step.capacity, step.lists.granule));
+  SR_CHECK(
+      !step.certified() || step.sketches.misses != nullptr, kInvalidArgument,
+      "policy certified needs row sketches of 4 bits, the KV cache has {} bits: open the engine "
+      "with sketch_bits 4 (--sketch-bits 4)",
+      step.sketches.codes == nullptr ? 0 : step.sketches.bits);
   SR_CHECK(!step.scores_rows() || step.sketches.codes != nullptr, kInvalidArgument,
            "policy margin at granule {} needs row sketches: make the KV cache with them, or use "
            "granule {}",
@@ -94,10 +99,15 @@ void RoutedAttention::reserve(const Step& step) {
       array->reserve(step.group);
     }
   }
-  if (!step.by_mass()) return;
-  scores_.reserve(step.heads() * step.score_stride);
-  select_scratch_.reserve(threads_.size() * step.select_scratch_stride);
-  if (!step.scores_rows()) return;
+  if (step.by_mass() || step.certified()) {
+    select_scratch_.reserve(threads_.size() * step.select_scratch_stride);
+  }
+  if (step.by_mass()) scores_.reserve(step.heads() * step.score_stride);
+  if (step.certified()) {
+    row_floors_.reserve(step.heads() * step.capacity);
+    query_misses_.reserve(step.heads());
+  }
+  if (!step.reads_sketches()) return;
   block_entries_.reserve(step.groups() * step.blocks.capacity);
   block_counts_.reserve(step.groups());
   row_scores_.reserve(step.heads() * step.capacity);
@@ -144,6 +154,9 @@ void RoutedAttention::count_reads(const Step& step) {
       if (step.scores_blocks()) stats.router_bytes += moments_bytes(length, head_dim);
       if (step.scores_rows()) {
         stats.router_bytes += sketch_bytes(step.blocks.counts[group], head_dim, step.sketches.bits);
+      }
+      if (step.certified()) {
+        stats.router_bytes += bounds_bytes(step.blocks.counts[group], head_dim, step.sketches.bits);
       }
       stats.routed_decisions += routed_[group];
     }

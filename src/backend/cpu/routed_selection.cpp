@@ -10,6 +10,12 @@
 namespace sinkrouter::cpu {
 
 void RoutedAttention::estimate(const Step& step) {
+  if (step.certified()) {
+    compute_kept_lse(step);
+    certify_kept_lse(step);
+    list_unkept_blocks(step);
+    return compute_row_bounds(step);
+  }
   if (!step.by_mass()) return;
   compute_kept_lse(step);
   if (step.exact()) return compute_row_logits(step);
@@ -21,7 +27,7 @@ void RoutedAttention::estimate(const Step& step) {
 }
 
 void RoutedAttention::compute_kept_lse(const Step& step) {
-  const GranuleLists& lists = step.scores_rows() ? step.blocks : step.lists;
+  const GranuleLists& lists = step.reads_sketches() ? step.blocks : step.lists;
   for (int sequence = 0; sequence < step.sequences; ++sequence) {
     for (int kv_head = 0; kv_head < step.kv.kv_heads; ++kv_head) {
       const KeptSet kept = step.kept(sequence, kv_head, lists.granule);
@@ -72,20 +78,23 @@ void RoutedAttention::choose_blocks(const Step& step) {
         select_blocks(step.kept(sequence, kv_head, kBlockSize), estimates,
                       step.epsilon(kv_head) * policy.block_share, scratch_of(step, worker),
                       step.blocks.list(sequence, kv_head, kv_heads), left_.data() + head);
-    if (step.blocks.counts[group] == 0) return;
-    SketchQueriesParams params;
-    params.queries = step.call.queries + head * step.kv.head_dim;
-    params.rotation = step.sketches.rotation;
-    params.rows = step.group;
-    params.head_dim = step.kv.head_dim;
-    params.codes = query_codes_.data() + head * step.kv.head_dim;
-    params.steps = query_steps_.data() + head;
-    sketch_queries(params);
+    if (step.blocks.counts[group] > 0) sketch_group_queries(step, head);
   });
 }
 
-void RoutedAttention::compute_row_scores(const Step& step) {
-  RowScoresParams params;
+void RoutedAttention::sketch_group_queries(const Step& step, std::int64_t head) {
+  SketchQueriesParams params;
+  params.queries = step.call.queries + head * step.kv.head_dim;
+  params.rotation = step.sketches.rotation;
+  params.rows = step.group;
+  params.head_dim = step.kv.head_dim;
+  params.codes = query_codes_.data() + head * step.kv.head_dim;
+  params.steps = query_steps_.data() + head;
+  if (step.certified()) params.misses = query_misses_.data() + head;
+  sketch_queries(params);
+}
+
+void RoutedAttention::fill_sketched_rows(const Step& step, SketchedRowsParams& params) {
   params.queries = step.call.queries;
   params.query_codes = query_codes_.data();
   params.query_steps = query_steps_.data();
@@ -95,8 +104,13 @@ void RoutedAttention::compute_row_scores(const Step& step) {
   params.moments = step.moments;
   params.sketches = step.sketches;
   params.blocks = step.blocks;
-  params.scores = row_scores_.data();
   params.score_stride = step.capacity;
+}
+
+void RoutedAttention::compute_row_scores(const Step& step) {
+  RowScoresParams params;
+  fill_sketched_rows(step, params);
+  params.scores = row_scores_.data();
   row_scores(params, threads_);
 }
 
@@ -122,6 +136,8 @@ Selection RoutedAttention::select(const Step& step, int sequence, int kv_head, i
       return select_streaming(step.kept(sequence, kv_head, step.lists.granule), list);
     case PolicyKind::kCosine:
       return select_by_cosine(step, sequence, kv_head);
+    case PolicyKind::kCertified:
+      return select_from_bounds(step, sequence, kv_head, worker);
     case PolicyKind::kMargin:
     case PolicyKind::kRoute:
     case PolicyKind::kOracle:

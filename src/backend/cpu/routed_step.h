@@ -31,6 +31,8 @@ struct RoutedAttention::Step {
   bool scores_rows() const {
     return call.policy->kind == PolicyKind::kMargin && lists.granule < kBlockSize;
   }
+  bool certified() const { return call.policy->kind == PolicyKind::kCertified; }
+  bool reads_sketches() const { return scores_rows() || certified(); }
   bool audited() const {
     return call.audit != nullptr && call.policy->kind == PolicyKind::kMargin &&
            call.policy->audit_share > 0;
