@@ -247,7 +247,9 @@ InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOp
                        .reads = engine.read_stats()};
   fill_heads(report, totals);
   report.sinks = find_sinks(engine, text, totals, options);
+  report.pinned = engine.pinned_sinks(sequence);
   report.audit = audit(totals.unread_masses(), options.policy.epsilon);
+  report.engine_audit = engine.audit();
   return report;
 }
 

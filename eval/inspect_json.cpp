@@ -2,6 +2,39 @@
 #include "sinkrouter/inspect.h"
 
 namespace sinkrouter {
+namespace {
+
+Json audited(const AuditedHead& seen) {
+  return {{"decisions", seen.decisions},
+          {"violation_rate", seen.violation_rate()},
+          {"unread_mass_mean", seen.unread_mass},
+          {"unread_mass_max", seen.largest_unread_mass},
+          {"outputs", seen.outputs},
+          {"output_error_mean", seen.output_error},
+          {"tightening", seen.tightening}};
+}
+
+Json audited(const AuditSummary& summary) {
+  Json json = {{"target", as_written(kAuditTarget)}};
+  json.update(audited(summary.total));
+  json["heads"] = Json::array();
+  for (const AuditedHead& head : summary.heads) {
+    Json one = {{"layer", head.layer}, {"kv_head", head.kv_head}};
+    one.update(audited(head));
+    json["heads"].push_back(std::move(one));
+  }
+  return json;
+}
+
+Json pinned(const PinnedSink& sink) {
+  return {{"layer", sink.layer},
+          {"kv_head", sink.kv_head},
+          {"block", sink.block},
+          {"first_position", sink.first_position},
+          {"mass", sink.mass}};
+}
+
+}  // namespace
 
 std::string to_json(const InspectReport& report) {
   Json json;
@@ -21,6 +54,7 @@ std::string to_json(const InspectReport& report) {
                    {"unread_mass_p95", report.audit.unread_mass_p95},
                    {"unread_mass_max", report.audit.unread_mass_max},
                    {"over_epsilon", report.audit.over_epsilon}};
+  json["engine_audit"] = audited(report.engine_audit);
   json["sinks"] = Json::array();
   for (const SinkReport& sink : report.sinks) {
     json["sinks"].push_back({{"layer", sink.layer},
@@ -29,6 +63,8 @@ std::string to_json(const InspectReport& report) {
                              {"token", sink.token},
                              {"mass", sink.mass}});
   }
+  json["pinned"] = Json::array();
+  for (const PinnedSink& sink : report.pinned) json["pinned"].push_back(pinned(sink));
   json["heads"] = Json::array();
   for (const HeadReport& head : report.heads) {
     const GroupReport& group =

@@ -12,7 +12,7 @@ namespace sinkrouter {
 namespace {
 
 constexpr double kMargin = 36;
-constexpr double kHeader = 118;    // title and summary above the maps
+constexpr double kHeader = 137;    // title and summary above the maps
 constexpr double kMapTop = 62;     // map title and axis above the cells
 constexpr double kAxisWidth = 44;  // layer numbers left of the cells
 constexpr double kBarGap = 14;
@@ -32,6 +32,8 @@ constexpr Scale kBlues = {
     {{247, 251, 255}, {198, 219, 239}, {107, 174, 214}, {33, 113, 181}, {8, 48, 107}}};
 constexpr Scale kGreens = {
     {{247, 252, 245}, {199, 233, 192}, {116, 196, 118}, {35, 139, 69}, {0, 68, 27}}};
+constexpr Scale kPurples = {
+    {{252, 251, 253}, {218, 218, 235}, {158, 154, 200}, {106, 81, 163}, {63, 0, 125}}};
 constexpr Scale kOranges = {
     {{255, 245, 235}, {253, 208, 162}, {253, 141, 60}, {217, 72, 1}, {127, 39, 4}}};
 
@@ -61,7 +63,8 @@ struct Map {
   int columns = 0;
   double widest_cell = 40;
   Scale scale;
-  std::vector<double> values{};  // [layers, columns], in [0, 1]
+  std::vector<double> values{};      // [layers, columns], in [0, 1]
+  std::vector<std::string> notes{};  // [layers, columns] shown after the value, or empty
 };
 
 double cell_width(const Map& map) { return std::clamp(520.0 / map.columns, 9.0, map.widest_cell); }
@@ -84,12 +87,14 @@ void add_cells(Svg& svg, const Map& map, int layers, double left, double top) {
   const bool numbers = width >= 26 && height >= 14;
   for (int layer = 0; layer < layers; ++layer) {
     for (int column = 0; column < map.columns; ++column) {
-      const double value = map.values[static_cast<std::size_t>(layer) * map.columns + column];
+      const std::size_t cell = static_cast<std::size_t>(layer) * map.columns + column;
+      const double value = map.values[cell];
       const Colour fill = colour_at(map.scale, value);
       const double x = left + column * width;
       const double y = top + layer * height;
       svg.rect(x, y, width, height, hex(fill), "#ffffff",
-               fmt::format("layer {}, {} {}: {:.3f}", layer, map.column_name, column, value));
+               fmt::format("layer {}, {} {}: {:.3f}{}", layer, map.column_name, column, value,
+                           map.notes.empty() ? "" : map.notes[cell]));
       if (numbers) {
         svg.text(x + width / 2, y + height / 2 + 3.8, 11, "middle",
                  is_dark(fill) ? "#ffffff" : Svg::kInk, fmt::format("{:.2f}", value),
@@ -167,11 +172,25 @@ std::vector<Map> maps_of(const InspectReport& report) {
            .columns = report.model.kv_heads,
            .widest_cell = 56,
            .scale = kOranges};
+  Map pinned{.id = "pinned",
+             .title = "Pinned sinks",
+             .subtitle = "attention on their blocks",
+             .column_name = "KV head",
+             .columns = report.model.kv_heads,
+             .widest_cell = 56,
+             .scale = kPurples,
+             .values = std::vector<double>(report.groups.size()),
+             .notes = std::vector<std::string>(report.groups.size())};
+  for (const PinnedSink& one : report.pinned) {
+    const std::size_t at = static_cast<std::size_t>(one.layer) * pinned.columns + one.kv_head;
+    pinned.values[at] += one.mass;
+    pinned.notes[at] += fmt::format(", {:.3f} from row {} on", one.mass, one.first_position);
+  }
   for (const GroupReport& group : report.groups) {
     routed.values.push_back(group.routed_share);
     read.values.push_back(group.read_share);
   }
-  return {sink, routed, read};
+  return {sink, pinned, routed, read};
 }
 
 void add_header(Svg& svg, const InspectReport& report) {
@@ -189,6 +208,13 @@ void add_header(Svg& svg, const InspectReport& report) {
                        100 * report.sunk_share, 100 * report.reads.kv_read_fraction(),
                        100 * report.reads.routed_fraction(), report.audit.unread_mass_mean,
                        100 * report.audit.over_epsilon));
+  const AuditedHead& seen = report.engine_audit.total;
+  if (seen.decisions == 0) return;
+  svg.text(kMargin, 105, 13, "start", Svg::kFaint,
+           fmt::format("the engine's audit of {} decisions: over epsilon in {:.1f}% (target "
+                       "{:.0f}%), unread mass {:.4f} on average",
+                       seen.decisions, 100 * seen.violation_rate(), 100 * kAuditTarget,
+                       seen.unread_mass));
 }
 
 }  // namespace

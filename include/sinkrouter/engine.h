@@ -6,10 +6,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sinkrouter/audit.h"
 #include "sinkrouter/dtype.h"
 #include "sinkrouter/observation.h"
+#include "sinkrouter/pinned_sink.h"
 #include "sinkrouter/policy.h"
 #include "sinkrouter/read_stats.h"
 #include "sinkrouter/tokenizer.h"
@@ -104,6 +106,8 @@ class Engine {
   void reset_read_stats();  // and what the audit saw
   // What the audit saw of the policy decoded with last.
   AuditSummary audit() const;
+  // The sinks found so far, by layer, KV head and block.
+  std::vector<PinnedSink> pinned_sinks(const Sequence& sequence) const;
 
   // Called for every layer and sequence of each decode step until cleared with {}; makes decoding
   // compute every logit exactly as well, so it is slow.

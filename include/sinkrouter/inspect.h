@@ -64,14 +64,16 @@ struct InspectReport {
   std::vector<HeadReport> heads{};    // [layers * q_heads]
   std::vector<GroupReport> groups{};  // [layers * kv_heads]
   std::vector<SinkReport> sinks{};
-  AuditReport audit{};
+  std::vector<PinnedSink> pinned{};  // what the engine had found by the end
+  AuditReport audit{};               // every decision, with every logit known
+  AuditSummary engine_audit{};       // the random few that the engine checked itself
 };
 
 InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOptions& options,
                       const Progress& progress = {});
 
 std::string to_json(const InspectReport& report);
-// Two maps: sink mass per layer and q head, routed share per layer and KV head.
+// Maps of layers and heads: sink mass, mass on pinned sinks, routed share, rows read.
 std::string to_svg(const InspectReport& report);
 // Writes report.json and heads.svg into `directory`, made when missing; each file appears whole or
 // not at all, and nothing else in the directory is touched.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/block_size.h"
 #include "base/check.h"
 #include "kernels/descriptors.h"
 #include "kv/batch_tables.h"
@@ -165,6 +166,24 @@ void Engine::reset_read_stats() {
   impl_->audits.reset();
 }
 AuditSummary Engine::audit() const { return impl_->audits.last(); }
+
+std::vector<PinnedSink> Engine::pinned_sinks(const Sequence& sequence) const {
+  const SequenceId id = impl_->checked(sequence.impl_.get());
+  std::vector<PinnedSink> sinks;
+  int head = 0;  // over layers and KV heads
+  for (const PinnedBlocks& pinned : impl_->cache->pinned(id)) {
+    for (int i = 0; i < pinned.count; ++i) {
+      sinks.push_back({.layer = head / impl_->config.kv_heads,
+                       .kv_head = head % impl_->config.kv_heads,
+                       .block = pinned.blocks[i],
+                       .first_position = pinned.blocks[i] * kBlockSize,
+                       .mass = pinned.masses[i]});
+    }
+    ++head;
+  }
+  return sinks;
+}
+
 void Engine::set_attention_observer(AttentionObserver observer) {
   impl_->observer = std::move(observer);
 }

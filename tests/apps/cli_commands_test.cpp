@@ -225,7 +225,7 @@ TEST_F(CliCommands, InspectWritesAReportAndAPicture) {
   const Words words =
       on_model({"inspect", "--context", "400", "--tokens", "20", "--out", out.string()});
   const Json json = json_of(words);
-  expect_fields(json, {"sinks", "heads", "audit"});
+  expect_fields(json, {"sinks", "pinned", "heads", "audit", "engine_audit"});
   EXPECT_EQ(json.at("heads").size(), 2u * 4u);
   for (const Json& head : json.at("heads")) {
     expect_share(head, "sink_mass");

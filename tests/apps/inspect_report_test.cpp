@@ -66,6 +66,57 @@ TEST_F(Inspect, StreamingLeavesWhatItsKeptSetDoesNotHold) {
   }
 }
 
+// Random weights attend about evenly, so a short text's middle blocks have a tenth of the mass.
+TEST_F(Inspect, ReportsWhatTheEnginePinned) {
+  tokens_.resize(210);
+  const InspectReport report = inspected(PolicyKind::kDense);
+  Sequence sequence = engine_->create_sequence();
+  engine_->prefill(sequence, std::span(tokens_).first(200));
+  const std::vector<PinnedSink> pinned = engine_->pinned_sinks(sequence);
+  ASSERT_FALSE(pinned.empty());
+  ASSERT_EQ(report.pinned.size(), pinned.size());
+  const nlohmann::json json = nlohmann::json::parse(to_json(report)).at("pinned");
+  ASSERT_EQ(json.size(), pinned.size());
+  for (std::size_t i = 0; i < pinned.size(); ++i) {
+    EXPECT_EQ(json[i].at("layer"), pinned[i].layer);
+    EXPECT_EQ(json[i].at("kv_head"), pinned[i].kv_head);
+    EXPECT_EQ(json[i].at("block"), pinned[i].block);
+    EXPECT_EQ(json[i].at("first_position"), pinned[i].first_position);
+    EXPECT_EQ(json[i].at("mass"), pinned[i].mass);
+  }
+  const std::string note = "from row " + std::to_string(pinned[0].first_position);
+  EXPECT_NE(to_svg(report).find(note), std::string::npos);
+}
+
+TEST_F(Inspect, TheEnginesAuditOfEverythingSeesWhatTheObserverSees) {
+  InspectOptions options{.policy = {.kind = PolicyKind::kMargin, .epsilon = 0.05f}, .tokens = 10};
+  options.policy.audit_share = 1;
+  const InspectReport report = inspect(*engine_, tokens_, options);
+  const AuditedHead& seen = report.engine_audit.total;
+  EXPECT_EQ(seen.decisions, report.audit.decisions);
+  EXPECT_NEAR(seen.unread_mass, report.audit.unread_mass_mean, 1e-5);
+  EXPECT_NEAR(seen.largest_unread_mass, report.audit.unread_mass_max, 1e-5);
+  const nlohmann::json json = nlohmann::json::parse(to_json(report)).at("engine_audit");
+  EXPECT_DOUBLE_EQ(json.at("target"), 0.1);
+  EXPECT_EQ(json.at("decisions"), seen.decisions);
+  EXPECT_EQ(json.at("violation_rate"), seen.violation_rate());
+  EXPECT_EQ(json.at("unread_mass_mean"), seen.unread_mass);
+  EXPECT_EQ(json.at("unread_mass_max"), seen.largest_unread_mass);
+  EXPECT_EQ(json.at("output_error_mean"), seen.output_error);
+  ASSERT_EQ(json.at("heads").size(), report.groups.size());
+  for (std::size_t i = 0; i < report.groups.size(); ++i) {
+    EXPECT_EQ(json.at("heads")[i].at("kv_head"), report.groups[i].kv_head);
+    EXPECT_EQ(json.at("heads")[i].at("tightening"), report.engine_audit.heads[i].tightening);
+  }
+  EXPECT_NE(to_svg(report).find("the engine's audit"), std::string::npos);
+}
+
+TEST_F(Inspect, WithoutAnAuditNothingIsSaidOfIt) {
+  const InspectReport report = inspected(PolicyKind::kStreaming);
+  EXPECT_EQ(report.engine_audit.total.decisions, 0);
+  EXPECT_EQ(to_svg(report).find("audit"), std::string::npos);
+}
+
 TEST_F(Inspect, TheObserverGoesWithTheInspection) {
   struct Stop {};
   InspectOptions options{.policy = {}, .tokens = 10};
@@ -92,7 +143,7 @@ TEST_F(Inspect, ThePictureNamesTheModelAndEscapesIt) {
        at = svg.find("<title>", at + 1)) {
     ++cells;
   }
-  EXPECT_EQ(cells, report.heads.size() + 2 * report.groups.size());
+  EXPECT_EQ(cells, report.heads.size() + 3 * report.groups.size());
 }
 
 TEST(WholeFile, ReplacesAndLeavesNoDrafts) {

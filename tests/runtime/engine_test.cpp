@@ -6,6 +6,7 @@
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <tuple>
 #include <vector>
 
 #include "base/rng.h"
@@ -235,6 +236,32 @@ TEST_F(EngineTest, ObservationsHoldTrueMasses) {
   });
   decode_one(engine, sequence, 3, kDense);
   EXPECT_EQ(calls, 2);
+}
+
+// Random weights attend about evenly, so a short prompt's middle blocks have a tenth of the mass.
+TEST_F(EngineTest, PinnedSinksAreInTheMiddleAndGoToForks) {
+  Engine engine(options());
+  Sequence sequence = engine.create_sequence();
+  EXPECT_TRUE(engine.pinned_sinks(sequence).empty());
+  engine.prefill(sequence, random_tokens(200));
+  const std::vector<PinnedSink> sinks = engine.pinned_sinks(sequence);
+  ASSERT_FALSE(sinks.empty());
+  for (std::size_t i = 0; i < sinks.size(); ++i) {
+    const PinnedSink& sink = sinks[i];
+    EXPECT_EQ(sink.first_position, 32 * sink.block);
+    EXPECT_GE(sink.block, 1);
+    EXPECT_LE(sink.first_position + 32, 200);
+    EXPECT_GE(sink.mass, 0.1f);
+    EXPECT_LT(sink.mass, 1.0f);
+    if (i == 0) continue;
+    EXPECT_LT(std::tie(sinks[i - 1].layer, sinks[i - 1].kv_head, sinks[i - 1].block),
+              std::tie(sink.layer, sink.kv_head, sink.block));
+  }
+  const Sequence copy = engine.fork(sequence);
+  EXPECT_EQ(engine.pinned_sinks(copy).size(), sinks.size());
+  Engine other(options());
+  EXPECT_THROW(other.pinned_sinks(sequence), Error);
+  EXPECT_THROW(engine.pinned_sinks(Sequence()), Error);
 }
 
 TEST_F(EngineTest, ArgumentsOutOfRangeAreErrors) {
