@@ -3,34 +3,15 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/check.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "base/relax.h"
 
 namespace sinkrouter {
 namespace {
 
 constexpr int kSpinsBeforeSleep = 20000;
-constexpr int kSpinsBeforeYield = 1000;
 constexpr int kMaxThreads = 1024;
-
-constexpr std::uint64_t kGateInside = 0x7fffffff;
-constexpr std::uint64_t kGateClosed = 0x80000000;
-constexpr std::uint64_t open_gate(std::uint32_t generation) {
-  return std::uint64_t{generation} << 32;
-}
-
-void relax() {
-#if defined(__x86_64__)
-  _mm_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
 
 int usable_cores() {
   cpu_set_t set;
@@ -65,35 +46,16 @@ void ThreadPool::run(int count, FunctionRef<void(int, int)> task) {
   const bool alone = workers_.empty() || count == 1;
   if (!alone) {
     const std::uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
-    gate_.store(open_gate(generation), std::memory_order_release);
+    gate_.open(generation);
     generation_.store(generation, std::memory_order_release);
     generation_.notify_all();
   }
   drain(0);
-  if (!alone) {
-    gate_.fetch_or(kGateClosed, std::memory_order_acq_rel);
-    // A worker that has lost its core to another process needs this one to finish.
-    for (int spins = 0; (gate_.load(std::memory_order_acquire) & kGateInside) != 0; ++spins) {
-      if (spins < kSpinsBeforeYield) {
-        relax();
-      } else {
-        std::this_thread::yield();
-      }
-    }
-  }
+  if (!alone) gate_.close();
   if (failed_.load(std::memory_order_relaxed)) {
     failed_.store(false, std::memory_order_relaxed);
     std::rethrow_exception(std::exchange(failure_, nullptr));
   }
-}
-
-// Counts this worker into the loop of that generation, unless it has ended.
-bool ThreadPool::enter(std::uint32_t generation) {
-  std::uint64_t gate = gate_.load(std::memory_order_acquire);
-  while ((gate & ~kGateInside) == open_gate(generation)) {
-    if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) return true;
-  }
-  return false;
 }
 
 void ThreadPool::drain(int worker) {
@@ -123,9 +85,9 @@ void ThreadPool::worker_main(int worker) {
     }
     seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
-    if (!enter(seen)) continue;
+    if (!gate_.enter(seen)) continue;
     drain(worker);
-    gate_.fetch_sub(1, std::memory_order_release);
+    gate_.leave();
   }
 }
 

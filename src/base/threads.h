@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/function_ref.h"
+#include "base/loop_gate.h"
 
 namespace sinkrouter {
 
@@ -31,7 +32,6 @@ class ThreadPool {
 
  private:
   void worker_main(int worker);
-  bool enter(std::uint32_t generation);
   void drain(int worker);
 
   std::vector<std::thread> workers_;
@@ -39,8 +39,7 @@ class ThreadPool {
   int count_ = 0;
   std::atomic<int> next_{0};
   std::atomic<std::uint32_t> generation_{0};
-  // Of the loop in hand: its generation, whether it takes no more workers, how many are in it.
-  std::atomic<std::uint64_t> gate_{0};
+  LoopGate gate_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
   std::mutex failure_mutex_;

@@ -68,6 +68,19 @@ TEST(ThreadPool, ResultsAreVisibleToTheCallerAndToTheNextLoop) {
   }
 }
 
+TEST(ThreadPool, ReturnsOnlyWhenTheLastTaskIsDone) {
+  ThreadPool pool(2);
+  std::atomic<int> begun{0};
+  std::atomic<int> done{0};
+  pool.run(2, [&](int, int worker) {
+    ++begun;
+    while (begun < 2) std::this_thread::yield();
+    if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    ++done;
+  });
+  EXPECT_EQ(done, 2);
+}
+
 TEST(ThreadPool, ManyShortLoops) {
   ThreadPool pool(2);
   std::atomic<std::int64_t> sum{0};
