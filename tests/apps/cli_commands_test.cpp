@@ -85,7 +85,7 @@ TEST_F(CliCommands, CertifiedGetsTheSketchesItNeeds) {
   EXPECT_GT(json.at("kv_read_fraction"), 0.0);
   words.insert(words.end(), {"--sketch-bits", "2"});
   const CliOutcome refused = run_cli(words, long_text());
-  EXPECT_EQ(refused.status, 1);
+  EXPECT_EQ(refused.status, 2);
   EXPECT_NE(refused.err.find("--sketch-bits 4"), std::string::npos) << refused.err;
 }
 

@@ -96,7 +96,7 @@ class Attack {
     return found;
   }
 
-  // Along what most of the unread rows have in common, larger, smaller, or another way.
+  // Larger or smaller, along a key, along an axis, or another way.
   void change_query(const TrueMasses& masses, int kv_head, float* query) {
     float norm = 1e-20f;
     for (int c = 0; c < kDim; ++c) norm += query[c] * query[c];
