@@ -67,8 +67,6 @@ void validate(const PolicyOptions& options, int page_size) {
   SR_CHECK(!estimates_blocks || options.granule == 1 || options.granule % kBlockSize == 0,
            kInvalidArgument, "granule is {}: policy {} works on rows (1) or multiples of {} rows",
            options.granule, name(options.kind), kBlockSize);
-  SR_CHECK(options.kind != PolicyKind::kCertified || options.granule == 1, kInvalidArgument,
-           "granule is {}: policy certified works on rows (1)", options.granule);
 }
 
 int needed_sketch_bits(std::span<const PolicyOptions> policies) {

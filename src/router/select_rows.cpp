@@ -47,5 +47,6 @@ Selection list_rows(const KeptSet& kept, std::span<const std::int32_t> blocks,
   });
   writer.add_blocks(kept.tail_begin, kept.granules);
   return {writer.count(), !says(Need::kSome)};
+}
 
 }  // namespace sinkrouter

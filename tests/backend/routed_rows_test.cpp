@@ -108,7 +108,7 @@ TEST_F(RoutedRows, FindsTheRowsThatMatterAndReadsFewOthers) {
     ReadStats stats;
     Seen seen;
     const AttentionObserver observer = watch(seen);
-    const PolicyOptions policy{.epsilon = 0.02f, .audit_share = 0};
+    const PolicyOptions policy{.epsilon = 0.02f, .granule = 1, .audit_share = 0};
     const std::vector<float> routed = fixture.decode(id, queries, policy, &stats, &observer);
     const std::vector<float> dense = fixture.decode(id, queries, kDense);
     EXPECT_LT(difference(routed, dense), 0.1);
@@ -172,7 +172,8 @@ TEST_F(RoutedRows, NotANumberInAKeyReadsEverything) {
   fixture.append(id, normals(200 * kDim, rng), normals(200 * kDim, rng));
   Seen seen;
   const AttentionObserver observer = watch(seen);
-  fixture.decode(id, queries, {.epsilon = 0.05f, .audit_share = 0}, nullptr, &observer);
+  fixture.decode(id, queries, {.epsilon = 0.05f, .granule = 1, .audit_share = 0}, nullptr,
+                 &observer);
   EXPECT_EQ(seen.lists[0].size(), 2264u);
 }
 
@@ -180,7 +181,7 @@ TEST_F(RoutedRows, AnotherSequencesNumbersDoNotMatter) {
   AttentionFixture fixture(1, 4, 9000);
   const SequenceId id = fixture.cache().create();
   make(fixture, id, 2000);
-  const PolicyOptions policy{.epsilon = 0.05f, .audit_share = 0};
+  const PolicyOptions policy{.epsilon = 0.05f, .granule = 1, .audit_share = 0};
   const std::vector<float> before = fixture.decode(id, queries, policy);
   const SequenceId other = fixture.cache().create();
   fixture.append(other, std::vector<float>(3000 * kDim, std::numeric_limits<float>::infinity()),
@@ -192,7 +193,7 @@ TEST_F(RoutedRows, WithoutSketchesRowsAreRefused) {
   AttentionFixture fixture(1, 1, 500, 0);
   const SequenceId id = fixture.cache().create();
   make(fixture, id, 200);
-  EXPECT_THROW(fixture.decode(id, queries, {}), Error);
+  EXPECT_THROW(fixture.decode(id, queries, {.granule = 1}), Error);
   EXPECT_NO_THROW(fixture.decode(id, queries, {.granule = 32}));
 }
 
@@ -204,7 +205,7 @@ TEST_F(RoutedRows, AnAuditSeesWhatAnObserverSees) {
   Seen seen;
   const AttentionObserver observer = watch(seen);
   ReadStats stats;
-  const PolicyOptions policy{.epsilon = 0.05f, .audit_share = 1};
+  const PolicyOptions policy{.epsilon = 0.05f, .granule = 1, .audit_share = 1};
   fixture.decode(id, queries, policy, &stats, &observer, &audit);
   const AuditSummary summary = audit.summary();
   ASSERT_EQ(summary.total.decisions, 8);

@@ -77,12 +77,10 @@ TEST(Policy, GranulesDivideThePage) {
       EXPECT_NE(refusal({.kind = kind, .granule = granule}).find("granule"), std::string::npos)
           << name(kind) << granule;
     }
-    const bool rows_only = kind == PolicyKind::kCertified;
-    EXPECT_EQ(refusal({.kind = kind, .granule = 64}).empty(), !rows_only) << name(kind);
+    EXPECT_EQ(refusal({.kind = kind, .granule = 64}), "") << name(kind);
     const bool estimates_blocks = kind == PolicyKind::kMargin || kind == PolicyKind::kRoute;
     EXPECT_EQ(refusal({.kind = kind, .granule = 1}), "") << name(kind);
-    EXPECT_EQ(refusal({.kind = kind, .granule = 16}).empty(), !estimates_blocks && !rows_only)
-        << name(kind);
+    EXPECT_EQ(refusal({.kind = kind, .granule = 16}).empty(), !estimates_blocks) << name(kind);
   }
 }
 

@@ -13,12 +13,14 @@ namespace sinkrouter::cpu {
 namespace {
 
 // The list granule a policy works at. Dense lists whole pages, the fewest entries; the published
-// cosine test names row 0 alone; all or nothing has no use for rows.
+// cosine test names row 0 alone; what is certified is certified of rows; all or nothing has no use
+// for rows.
 int working_granule(const PolicyOptions& policy, int page_size) {
   switch (policy.kind) {
     case PolicyKind::kDense:
       return page_size;
     case PolicyKind::kCosine:
+    case PolicyKind::kCertified:
       return 1;
     case PolicyKind::kRoute:
       return std::max(policy.granule, kBlockSize);
