@@ -82,6 +82,7 @@ std::string to_json(const NeedleResult& result) {
   json["context"] = result.context;
   json["samples"] = result.samples;
   json["documents"] = result.documents;
+  json["decoded"] = result.decoded;
   json["set"] = result.set;
   json["question"] = result.prefill_question ? "prefill" : "decode";
   json["prefill_seconds"] = result.prefill_seconds;

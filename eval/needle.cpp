@@ -86,11 +86,18 @@ void record(NeedleScore& score, const Wordings& wordings, std::span<const Questi
   }
 }
 
+// Reads the rest of a document under a policy, then asks.
 std::vector<Reply> reply_and_count(Engine& engine, const Wordings& wordings,
-                                   const Sequence& document, std::span<const Question> questions,
+                                   const Sequence& prefilled, std::span<const int> rest,
+                                   std::span<const Question> questions,
                                    const NeedleOptions& options, NeedleScore& score) {
   engine.reset_read_stats();
   const Clock clock;
+  Sequence document = engine.fork(prefilled);
+  Sequence* const reading[] = {&document};
+  for (std::size_t at = 0; at < rest.size(); ++at) {
+    engine.decode(reading, rest.subspan(at, 1), score.policy);
+  }
   std::vector<Reply> answers =
       reply_to(engine, wordings, document, questions, score.policy, options);
   score.seconds += clock.seconds();
@@ -108,6 +115,9 @@ void check(const NeedleOptions& options) {
            options.batch);
   SR_CHECK(options.context >= 64, kInvalidArgument, "context is {}; it must be at least 64",
            options.context);
+  SR_CHECK(options.decoded >= 0 && options.decoded < options.context, kInvalidArgument,
+           "decoded is {}; it must be between 0 and context - 1 = {}", options.decoded,
+           options.context - 1);
 }
 
 int document_count(const NeedleOptions& options) {
@@ -141,7 +151,7 @@ int longest_exchange(std::span<const Question> questions) {
 std::vector<std::string> needle_sets() { return standard_wordings().set_names(); }
 
 std::int64_t needle_capacity(const NeedleOptions& options, int page_size) {
-  return std::int64_t{options.context} + page_size +
+  return std::int64_t{options.context} + options.decoded + 2 * page_size +
          std::int64_t{options.batch} * (kLongestQuestion + 2 * page_size);
 }
 
@@ -156,6 +166,7 @@ NeedleResult eval_needle(Engine& engine, std::span<const std::string> texts,
                       .context = options.context,
                       .samples = options.samples,
                       .documents = document_count(options),
+                      .decoded = options.decoded,
                       .set = options.set,
                       .prefill_question = options.prefill_question,
                       .dense = empty_score({.kind = PolicyKind::kDense})};
@@ -174,9 +185,9 @@ NeedleResult eval_needle(Engine& engine, std::span<const std::string> texts,
     asked += count;
     std::vector<Question> questions = prepare_questions(engine.tokenizer(), wordings, facts);
     const int room = longest_exchange(questions);
-    SR_CHECK(room < options.context, kInvalidArgument,
-             "context is {}; a question and its answer alone need {} tokens", options.context,
-             room);
+    SR_CHECK(room + options.decoded < options.context, kInvalidArgument,
+             "context is {}; a question and its answer alone need {} tokens, and {} are decoded",
+             options.context, room, options.decoded);
     const NeedleDocument document = make_needle_document(engine.tokenizer(), texts, wordings, facts,
                                                          options.context - room, rng);
     for (int i = 0; i < count; ++i) questions[i].depth = document.depths[i];
@@ -188,20 +199,22 @@ NeedleResult eval_needle(Engine& engine, std::span<const std::string> texts,
     report(0);
     Sequence sequence = engine.create_sequence();
     const Clock clock;
-    engine.prefill(sequence, document.tokens, [&](std::int64_t done, std::int64_t total) {
+    const std::span<const int> tokens = document.tokens;
+    const std::size_t prefilled = tokens.size() - static_cast<std::size_t>(options.decoded);
+    engine.prefill(sequence, tokens.first(prefilled), [&](std::int64_t done, std::int64_t total) {
       report(kPrefillShare * static_cast<double>(done) / static_cast<double>(total));
     });
     result.prefill_seconds += clock.seconds();
 
     const double share = (1 - kPrefillShare) / static_cast<double>(1 + result.policies.size());
-    const std::vector<Reply> dense =
-        reply_and_count(engine, wordings, sequence, questions, options, result.dense);
+    const std::vector<Reply> dense = reply_and_count(
+        engine, wordings, sequence, tokens.subspan(prefilled), questions, options, result.dense);
     record(result.dense, wordings, questions, dense, dense);
     report(kPrefillShare + share);
     for (std::size_t i = 0; i < result.policies.size(); ++i) {
       NeedleScore& score = result.policies[i];
-      const std::vector<Reply> answers =
-          reply_and_count(engine, wordings, sequence, questions, options, score);
+      const std::vector<Reply> answers = reply_and_count(
+          engine, wordings, sequence, tokens.subspan(prefilled), questions, options, score);
       record(score, wordings, questions, answers, dense);
       report(kPrefillShare + share * static_cast<double>(i + 2));
     }

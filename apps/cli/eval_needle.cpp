@@ -62,9 +62,10 @@ std::string summary(const NeedleResult& result) {
                fmt::format("{:.1f}", score->seconds)});
   }
   return fmt::format(
-      "{}, {}\n{} questions about {} documents of {} tokens, wordings '{}', questions {}\n\n{}\n"
+      "{}, {}\n{} questions about {} documents of {} tokens{}, wordings '{}', questions {}\n\n{}\n"
       "{}\n{}",
-      result.model, result.device, result.samples, result.documents, result.context, result.set,
+      result.model, result.device, result.samples, result.documents, result.context,
+      result.decoded > 0 ? fmt::format(" (the last {} decoded)", result.decoded) : "", result.set,
       result.prefill_question ? "prefilled" : "decoded", table.text(),
       breakdown(result, "depth", &NeedleScore::by_depth),
       breakdown(result, "wording", &NeedleScore::by_wording));
@@ -98,6 +99,8 @@ void add_eval_needle(CLI::App& parent, Chosen& chosen) {
   count("--samples", options.samples, "questions in all");
   count("--documents", options.documents,
         "documents they are about; 0: one per 20 questions, at least 10");
+  count("--decoded", options.decoded,
+        "tokens at a document's end that are decoded under each policy, not prefilled");
   count("--batch", options.batch, "questions decoded together");
   command->add_option("--seed", options.seed, "of documents and facts")
       ->capture_default_str()

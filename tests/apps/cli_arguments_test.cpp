@@ -152,6 +152,9 @@ TEST_F(CliArguments, EvalAndBenchOptionsAreChecked) {
   const Words needle{"eval", "needle", "--model", model(), "--context", "512"};
   expect_failure(needle + Words{"--samples", "0"}, 2, "samples");
   expect_failure(needle + Words{"--samples", "4", "--documents", "5"}, 2, "documents");
+  expect_failure(needle + Words{"--decoded", "-1"}, 2, "decoded");
+  expect_failure(needle + Words{"--decoded", "512"}, 2, "decoded");
+  expect_failure(needle + Words{"--decoded", "500"}, 2, "decoded");
   expect_failure(needle + Words{"--wordings", "rude"}, 2, "rude");
   expect_failure(needle + Words{"--question", "never"}, 2, "never");
   expect_failure(needle + Words{"--text", "no/such/text"}, 1, "no/such/text");

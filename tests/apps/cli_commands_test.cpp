@@ -158,6 +158,18 @@ TEST_F(CliCommands, EvalNeedleScoresEveryPolicy) {
   EXPECT_EQ(run_cli(words + Words{"--question", "prefill"}).status, 0);
 }
 
+TEST_F(CliCommands, EvalNeedleDecodesTheEndOfDocumentsUnderThePolicy) {
+  const Words words =
+      on_model({"eval", "needle", "--context", "640", "--samples", "2", "--documents", "1",
+                "--policy", "margin:epsilon=0,streaming", "--question", "prefill"});
+  const Json json = json_of(words + Words{"--decoded", "300"});
+  EXPECT_EQ(json.at("decoded"), 300);
+  EXPECT_DOUBLE_EQ(json.at("results")[0].at("same_as_dense"), 1.0);
+  const double read = json.at("results")[1].at("kv_read_fraction");
+  const double read_late = json_of(words).at("results")[1].at("kv_read_fraction");
+  EXPECT_GT(read, 1.1 * read_late);  // the shorter a sequence, the more of it is kept
+}
+
 TEST_F(CliCommands, EvalPerplexityComparesWithDense) {
   const Json json = json_of(on_model({"eval", "perplexity", "--context", "300", "--tokens", "40",
                                       "--samples", "2", "--policy", "margin:epsilon=0,streaming"}));
