@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from breadth import breadth_penalty
 from sinks import closed_pairs, sink_penalty, sink_value_penalty
 
 FLAT_WEIGHTS = ("q", "k", "v", "o", "gate", "up", "down")
@@ -93,6 +94,7 @@ class TrainingGraph:
         self.tables = {}
         # Share of residual updates dropped, share of pairs that the gate applies to; both 0 to measure.
         self.dropout = self.gated = 0.0
+        self.measures_breadth = True
 
     def positions(self, rows, length, device):
         """cos, sin, "is position 0" and the row, for rows * length flat tokens."""
@@ -151,14 +153,14 @@ class TrainingGraph:
         return (loss * weights).sum(), seen.detach()
 
     def __call__(self, weights, tokens, target_weights, chunks=4):
-        """tokens [rows, length + 1]. Returns scalars by name; `loss`, `penalty`, `v_0` have gradients."""
+        """tokens [rows, length + 1]. Returns scalars by name; `loss` and the penalties have gradients."""
         c = self.config
         rows, length = tokens.shape[0], tokens.shape[1] - 1
         cos, sin, first, row = self.positions(rows, length, tokens.device)
         shares = torch.tensor([self.dropout, self.gated]).to(tokens.device, non_blocking=True).unbind(0)
         x = F.embedding(tokens[:, :-1].reshape(-1), weights["embed"])
-        penalty = sunk = 0.0
-        value_penalties = []
+        penalty = sunk = breadth = 0.0
+        needed, value_penalties = [], []
         for layer in range(c.layers):
             q, k, v, value_penalty = self.before(
                 x,
@@ -169,6 +171,10 @@ class TrainingGraph:
                 first,
             )
             q, k, v = (t.view(rows, length, c.q_heads, c.head_dim).transpose(1, 2) for t in (q, k, v))
+            if self.measures_breadth:
+                layer_breadth, layer_needed = breadth_penalty(q, k, c.kv_heads)
+                breadth = breadth + layer_breadth / c.layers
+                needed.append(layer_needed)
             attended = self.attend(q, k, v).transpose(1, 2).reshape(rows * length, c.q_heads, c.head_dim)
             # Always of one shape, so that nothing is compiled anew for another context length.
             v_0 = F.pad(v[:, :, 0].detach(), (0, 0, 0, 0, 0, self.most_rows - rows))
@@ -203,9 +209,15 @@ class TrainingGraph:
             seen = seen + part_seen
         text_count = (flat_weights == 1).sum().clamp(min=1)
         answer_count = (flat_weights > 1).sum().clamp(min=1)
+        needed = torch.stack(needed) if needed else torch.zeros(c.layers, 3)
         return {
             "loss": total / flat_weights.sum().float(),
             "penalty": penalty,
+            "breadth": breadth,
+            "blocks": needed[:, 0].mean(),
+            "blocks_worst": needed[:, 0].max(),
+            "rows": needed[:, 1].mean(),
+            "hidden": needed[:, 2].mean(),
             "v_0": torch.stack(value_penalties).mean(),
             "v_0_worst": torch.stack(value_penalties).detach().max().sqrt(),
             "sunk": sunk[0].detach(),

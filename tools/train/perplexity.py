@@ -23,8 +23,8 @@ def mean_loss(graph, model, windows, batch_tokens, device):
     """Nats per token; whole batches only, so that compiled shapes are reused."""
     rows = max(1, batch_tokens // (windows.shape[1] - 1))
     losses = []
-    settings = graph.dropout, graph.gated
-    graph.dropout = graph.gated = 0.0
+    settings = graph.dropout, graph.gated, graph.measures_breadth
+    graph.dropout, graph.gated, graph.measures_breadth = 0.0, 0.0, False
     for start in range(0, max(1, len(windows) - rows + 1), rows):
         part = windows[start : start + rows]
         if len(part) < rows:
@@ -33,5 +33,5 @@ def mean_loss(graph, model, windows, batch_tokens, device):
         weights = torch.ones(rows, tokens.shape[1] - 1, dtype=torch.uint8, device=device)
         out = graph(model.half(torch.bfloat16), tokens, weights)
         losses.append(float(out["text"].detach()))
-    graph.dropout, graph.gated = settings
+    graph.dropout, graph.gated, graph.measures_breadth = settings
     return sum(losses) / len(losses)

@@ -45,30 +45,32 @@ def sink_value_penalty(v, first):
     return (sink / squares.mean(0).detach()).mean()
 
 
-class SinkController:
-    """Adjusts lambda so that the share of sunk pairs settles at the target.
+class WeightController:
+    """Adjusts a penalty's weight so that a measured share settles at the target.
 
-    Everything stays on the device: no step waits for a number.
+    rising: more weight makes the share larger. Everything stays on the device: no step waits for a
+    number.
     """
 
-    def __init__(self, target, device, start=0.10, low=0.005, high=0.40):
-        self.target = target
+    def __init__(self, target, device, rising, start=0.10, low=0.005, high=0.40):
+        self.target, self.sign = target, 1 if rising else -1
         self.low, self.high = low, high
         self.base = torch.tensor(start, device=device)
-        self.share = torch.tensor(0.0, device=device)
+        self.share = torch.tensor(0.0 if rising else 1.0, device=device)
 
     def weight(self):
-        """lambda: slow integral part times a fast proportional part."""
-        error = self.target - self.share
-        return (self.base * torch.exp(2.0 * error)).clamp(self.low, self.high)
+        """Slow integral part times a fast proportional part."""
+        return (self.base * torch.exp(2.0 * self._missing())).clamp(self.low, self.high)
 
     def update(self, share, seconds):
         """seconds: how long the step took, so that long and short steps weigh by their time."""
         rate = min(1.0, seconds / 4.0)
         self.share += rate * (share - self.share)
-        error = (self.target - self.share).clamp(-0.15, 0.15)
-        self.base *= torch.exp(0.12 * seconds * error)
+        self.base *= torch.exp(0.12 * seconds * self._missing().clamp(-0.15, 0.15))
         self.base.clamp_(self.low, self.high)
+
+    def _missing(self):
+        return self.sign * (self.target - self.share)
 
     def state(self):
         return {"base": float(self.base), "share": float(self.share)}

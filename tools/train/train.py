@@ -21,9 +21,10 @@ from needles import Wordings
 from optim import build_optimizers
 from perplexity import held_out_windows, mean_loss
 from prepare_data import load_held_out, load_tokens
-from sinks import SinkController
+from sinks import WeightController
 
 LOGGED = ("text", "answer", "sunk", "sunk_99", "sunk_999", "penalty", "lambda", "v_0", "v_0_worst")
+LOGGED += ("breadth", "breadth_weight", "blocks", "blocks_worst", "rows", "hidden")
 
 
 class Trainer:
@@ -45,12 +46,16 @@ class Trainer:
         config = load_config(args.model)
         self.model = Llama(config).to(self.device)
         self.optimizers = build_optimizers(self.model, not args.adam, args.rate, args.decay)
-        self.sinks = SinkController(args.sink_target, self.device)
+        self.sinks = WeightController(args.sink_target, self.device, rising=True)
+        self.breadth = WeightController(
+            args.read_target, self.device, rising=False, start=0.08, low=0.004, high=0.3
+        )
         self.progress = {
             "step": 0,
             "seconds": 0.0,
             "tokens": 0,
             "sinks": self.sinks.state(),
+            "breadth": self.breadth.state(),
             "log": [],
         }
         self.steps_here = 0
@@ -73,6 +78,7 @@ class Trainer:
         if found:
             self.progress = found
             self.sinks.load(found["sinks"])
+            self.breadth.load(found["breadth"])
 
     def batch(self, length):
         tokens, weights = self.loader.next(length)
@@ -82,10 +88,11 @@ class Trainer:
             tokens, weights = tokens.pin_memory(), weights.pin_memory()
         return tokens.to(self.device, non_blocking=True).long(), weights.to(self.device, non_blocking=True)
 
-    def backward(self, length, sink_weight):
+    def backward(self, length, sink_weight, breadth_weight):
         tokens, weights = self.batch(length)
         out = self.graph(self.model.half(torch.bfloat16), tokens, weights)
-        (out["loss"] + sink_weight * out["penalty"] + self.args.sink_value_weight * out["v_0"]).backward()
+        penalties = sink_weight * out["penalty"] + breadth_weight * out["breadth"]
+        (out["loss"] + penalties + self.args.sink_value_weight * out["v_0"]).backward()
         return {name: value.detach() for name, value in out.items()}
 
     def apply(self, scale):
@@ -101,14 +108,21 @@ class Trainer:
         length = schedule.draw_length(step, self.args.shrink)
         scale = schedule.rate_scale(done, self.steps_here)
         self.graph.dropout, self.graph.gated = schedule.dropout(done), schedule.gated(done)
-        sink_weight = self.sinks.weight()
-        out = self.backward(length, sink_weight)
+        sink_weight, breadth_weight = self.sinks.weight(), self.breadth.weight()
+        out = self.backward(length, sink_weight, breadth_weight)
         self.apply(scale)
         self.sinks.update(out["sunk"], self.costs[length])
+        self.breadth.update(out["blocks"], self.costs[length])
         self.progress["step"] += 1
         self.progress["tokens"] += self.args.batch_tokens
         self.steps_here += 1
-        return {**out, "lambda": sink_weight, "length": length, "rate": scale}
+        return {
+            **out,
+            "lambda": sink_weight,
+            "breadth_weight": breadth_weight,
+            "length": length,
+            "rate": scale,
+        }
 
     def done(self):
         return min(1.0, self.progress["seconds"] / (60 * self.args.planned_minutes))
@@ -119,14 +133,14 @@ class Trainer:
         known = self.progress.get("costs")
         if known:
             self.costs = {int(n): cost for n, cost in known.items()}
-            self.backward(min(self.costs), 0.1)
+            self.backward(min(self.costs), 0.1, 0.1)
             self.wait()
         for length in [] if known else self.costs:
             for repeat in range(3):
                 if repeat == 1:
                     self.wait()
                     begin = time.perf_counter()
-                out = self.backward(length, 0.1)
+                out = self.backward(length, 0.1, 0.1)
             self.wait()
             self.costs[length] = (time.perf_counter() - begin) / 2
             rate = self.args.batch_tokens / self.costs[length]
@@ -194,6 +208,7 @@ class Trainer:
 
     def save(self, final):
         self.progress["sinks"] = self.sinks.state()
+        self.progress["breadth"] = self.breadth.state()
         start = time.perf_counter()
         if final:
             self.note_held_out()
@@ -228,6 +243,7 @@ def main():
     )
     parser.add_argument("--batch-tokens", type=int, default=131072)
     parser.add_argument("--sink-target", type=float, default=0.72)
+    parser.add_argument("--read-target", type=float, default=0.06, help="share of blocks a group needs")
     parser.add_argument("--sink-value-weight", type=float, default=1.0, help="of the penalty on |v_0|")
     parser.add_argument("--decay", type=float, default=2.5e-3, help="of the matrices, at full rate")
     parser.add_argument("--held-out-windows", type=int, default=192)
