@@ -109,6 +109,9 @@ class Engine {
   // The sinks found so far, by layer, KV head and block.
   std::vector<PinnedSink> pinned_sinks(const Sequence& sequence) const;
 
+  // What W_O makes of one q head's output: its columns, [hidden_size, head_dim].
+  std::vector<float> output_projection(int layer, int q_head) const;
+
   // Called for every layer and sequence of each decode step until cleared with {}; makes decoding
   // compute every logit exactly as well, so it is slow.
   void set_attention_observer(AttentionObserver observer);

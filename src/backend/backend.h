@@ -47,6 +47,8 @@ struct DecodeAttention {
   Audit* audit = nullptr;                       // of margin's decisions; may be nullptr
   std::span<const SequenceId> ids;              // [sequences]; their pins change with an audit
   const AttentionObserver* observer = nullptr;  // may be nullptr
+  const float* residual = nullptr;  // [sequences, hidden_size], for the observer; may be nullptr
+  int hidden_size = 0;
 };
 
 // Queries of consecutive tokens of one sequence, whose rows are stored already.

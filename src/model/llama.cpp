@@ -1,7 +1,11 @@
 #include "model/llama.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
+
+#include "base/dtype.h"
 
 namespace sinkrouter {
 namespace {
@@ -41,6 +45,21 @@ std::int64_t Llama::weight_bytes() const {
   for_each_tensor(weights_, config_.tied_embeddings,
                   [&](const TensorView& tensor) { count += tensor.bytes(); });
   return count;
+}
+
+std::vector<float> Llama::output_projection(int layer, int q_head) const {
+  const TensorView& weights = weights_.layers[static_cast<std::size_t>(layer)].o;
+  const std::int64_t width = config_.head_dim;
+  std::vector<float> columns;
+  columns.reserve(static_cast<std::size_t>(config_.hidden_size * width));
+  visit_dtype<float, BFloat16, Float16>(weights.dtype, [&]<typename T>() {
+    for (int row = 0; row < config_.hidden_size; ++row) {
+      const T* first = weights.as<T>() + row * weights.shape[1] + q_head * width;
+      std::transform(first, first + width, std::back_inserter(columns),
+                     [](T weight) { return to_float(weight); });
+    }
+  });
+  return columns;
 }
 
 void Llama::reserve(int tokens) {
@@ -123,6 +142,8 @@ void Llama::attend(int layer, const LlamaBatch& batch, KvCache& cache) {
     call.audit = batch.audit;
     call.ids = batch.sequences;
     call.observer = batch.observer;
+    call.residual = floats(act_.hidden);
+    call.hidden_size = config_.hidden_size;
     backend_.decode_attention(cache, call);
     return;
   }

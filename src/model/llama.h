@@ -38,6 +38,9 @@ class Llama {
   std::int64_t parameters() const;
   std::int64_t weight_bytes() const;
 
+  // Columns of W_O, [hidden_size, head_dim].
+  std::vector<float> output_projection(int layer, int q_head) const;
+
   // Runs the batch, storing its rows in `cache`. Afterwards logits() can be asked for any of its
   // tokens, until the next call.
   void forward(const LlamaBatch& batch, KvCache& cache);

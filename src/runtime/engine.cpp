@@ -184,6 +184,14 @@ std::vector<PinnedSink> Engine::pinned_sinks(const Sequence& sequence) const {
   return sinks;
 }
 
+std::vector<float> Engine::output_projection(int layer, int q_head) const {
+  SR_CHECK(
+      layer >= 0 && layer < impl_->config.layers && q_head >= 0 && q_head < impl_->config.q_heads,
+      kInvalidArgument, "layer {}, q head {} is out of range: the model has {} and {}", layer,
+      q_head, impl_->config.layers, impl_->config.q_heads);
+  return impl_->model.output_projection(layer, q_head);
+}
+
 void Engine::set_attention_observer(AttentionObserver observer) {
   impl_->observer = std::move(observer);
 }

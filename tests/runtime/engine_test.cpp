@@ -238,6 +238,50 @@ TEST_F(EngineTest, ObservationsHoldTrueMasses) {
   EXPECT_EQ(calls, 2);
 }
 
+TEST_F(EngineTest, ObservationsHoldWhatLogitsAndOutputsAreMadeOf) {
+  Engine engine(options());
+  Sequence sequence = engine.create_sequence();
+  engine.prefill(sequence, random_tokens(150));
+  constexpr int kDim = 64;
+  constexpr int kRows = 151;
+  std::vector<std::vector<float>> residuals;
+  engine.set_attention_observer([&](const AttentionObservation& seen) {
+    ASSERT_EQ(seen.queries.size(), 4u * kDim);
+    ASSERT_EQ(seen.output.size(), 4u * kDim);
+    ASSERT_EQ(seen.residual.size(), 64u);
+    if (seen.layer == 0) residuals.emplace_back(seen.residual.begin(), seen.residual.end());
+    std::vector<float> keys(kRows * kDim);
+    std::vector<float> values(kRows * kDim);
+    for (int head = 0; head < 4; ++head) {
+      seen.rows->copy_keys(head / 2, keys);
+      seen.rows->copy_values(head / 2, values);
+      std::vector<double> output(kDim);
+      for (int row = 0; row < kRows; ++row) {
+        double logit = 0;
+        for (int i = 0; i < kDim; ++i) {
+          logit += double{seen.queries[head * kDim + i]} * keys[row * kDim + i] * seen.scale;
+        }
+        EXPECT_NEAR(logit, seen.logits[head * seen.logit_stride + row], 1e-3);
+        const double mass = std::exp(logit - seen.lse[head]);
+        for (int i = 0; i < kDim; ++i) output[i] += mass * values[row * kDim + i];
+      }
+      for (int i = 0; i < kDim; ++i) EXPECT_NEAR(output[i], seen.output[head * kDim + i], 1e-3);
+    }
+    EXPECT_THROW(seen.rows->copy_keys(2, keys), Error);
+    EXPECT_THROW(seen.rows->copy_values(0, std::span(values).first(1)), Error);
+  });
+  Sequence copy = engine.fork(sequence);
+  decode_one(engine, sequence, 3, kDense);
+  decode_one(engine, copy, 3, kDense);
+  copy = engine.create_sequence();
+  engine.prefill(copy, random_tokens(150));
+  decode_one(engine, copy, 4, kDense);
+  // What the first layer adds to is the token's embedding.
+  ASSERT_EQ(residuals.size(), 3u);
+  EXPECT_EQ(residuals[0], residuals[1]);
+  EXPECT_NE(residuals[0], residuals[2]);
+}
+
 // Random weights attend about evenly, so a short prompt's middle blocks have a tenth of the mass.
 TEST_F(EngineTest, PinnedSinksAreInTheMiddleAndGoToForks) {
   Engine engine(options());

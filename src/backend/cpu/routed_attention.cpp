@@ -1,7 +1,6 @@
 #include "backend/cpu/routed_attention.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "backend/cpu/routed_step.h"
 #include "base/dtype.h"
@@ -27,13 +26,6 @@ int working_granule(const PolicyOptions& policy, int page_size) {
     default:
       return policy.granule;
   }
-}
-
-float log_sum_exp(const float* logits, int count) {
-  const double top = *std::max_element(logits, logits + count);
-  double sum = 0;
-  for (int i = 0; i < count; ++i) sum += std::exp(logits[i] - top);
-  return static_cast<float>(top + std::log(sum));
 }
 
 }  // namespace
@@ -164,50 +156,6 @@ void RoutedAttention::count_reads(const Step& step) {
     }
   }
   stats.decisions += step.groups();
-}
-
-void RoutedAttention::observe(const Step& step) {
-  const int kv_heads = step.kv.kv_heads;
-  const int q_heads = step.call.q_heads;
-  for (int sequence = 0; sequence < step.sequences; ++sequence) {
-    const int length = step.kv.lengths[sequence];
-    observed_logits_.reserve(std::int64_t{q_heads} * step.capacity);
-    observed_lse_.reserve(q_heads);
-    KvView one = step.kv;
-    one.sequences = 1;
-    one.page_table += sequence * one.page_table_stride;
-    one.lengths += sequence;
-    RowLogitsParams params;
-    params.queries = step.query(sequence, 0);
-    params.q_heads = q_heads;
-    params.scale = step.call.scale;
-    params.kv = one;
-    params.logits = observed_logits_.data();
-    params.logit_stride = length;
-    row_logits(params, threads_);
-    for (int head = 0; head < q_heads; ++head) {
-      observed_lse_[head] =
-          log_sum_exp(observed_logits_.data() + std::int64_t{head} * length, length);
-    }
-
-    AttentionObservation seen;
-    seen.sequence = sequence;
-    seen.layer = step.call.layer;
-    seen.length = length;
-    const auto elements = static_cast<std::size_t>(q_heads) * static_cast<std::size_t>(length);
-    seen.logits = {observed_logits_.data(), elements};
-    seen.logit_stride = length;
-    seen.lse = {observed_lse_.data(), static_cast<std::size_t>(q_heads)};
-    seen.granule = step.lists.granule;
-    seen.list_counts = {step.lists.counts + std::int64_t{sequence} * kv_heads,
-                        static_cast<std::size_t>(kv_heads)};
-    seen.list_stride = step.lists.capacity;
-    seen.lists = {step.lists.list(sequence, 0, kv_heads),
-                  static_cast<std::size_t>(kv_heads * step.lists.capacity)};
-    seen.routed = {routed_.data() + std::int64_t{sequence} * kv_heads,
-                   static_cast<std::size_t>(kv_heads)};
-    (*step.call.observer)(seen);
-  }
 }
 
 }  // namespace sinkrouter::cpu

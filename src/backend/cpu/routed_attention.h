@@ -28,6 +28,8 @@ class RoutedAttention {
   DecodeAttentionParams attention_params(const Step& step, const GranuleLists& lists);
   void attend(const Step& step);
   void count_reads(const Step& step);
+
+  // routed_observation.cpp
   void observe(const Step& step);
 
   // routed_audit.cpp
