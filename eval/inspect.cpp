@@ -4,15 +4,17 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "eval/fixed_point/observer.h"
 #include "eval/tokens.h"
 
 namespace sinkrouter {
 namespace {
 
 constexpr int kSinkBlock = 32;
-constexpr double kSunk = 0.9;
 constexpr double kLeastSinkMass = 0.01;
-constexpr double kPrefillShare = 0.5;  // of the time, for the progress
+// Of the time, for the progress.
+constexpr double kPrefillShare = 0.5;
+constexpr double kMapsShare = 0.05;
 
 struct HeadTotals {
   double sink_mass = 0;
@@ -50,8 +52,7 @@ class Totals {
   void observe(const AttentionObservation& seen) {
     for (int kv_head = 0; kv_head < kv_heads_; ++kv_head) {
       GroupTotals& group = groups_[static_cast<std::size_t>(seen.layer) * kv_heads_ + kv_head];
-      const std::span<const std::int32_t> list = seen.lists.subspan(
-          static_cast<std::size_t>(kv_head * seen.list_stride), seen.list_counts[kv_head]);
+      const std::span<const std::int32_t> list = seen.list(kv_head);
       group.routed += seen.routed[kv_head] != 0 ? 1 : 0;
       group.read_share += rows_on(list, seen) / static_cast<double>(seen.length);
       for (int i = 0; i < group_size_; ++i) {
@@ -94,7 +95,7 @@ class Totals {
     // From sums of the same terms, so that reading everything leaves exactly nothing.
     const double unread = std::max(0.0, 1.0 - read / all);
     totals.sink_mass += masses_[0];
-    totals.sunk += masses_[0] > kSunk ? 1 : 0;
+    totals.sunk += masses_[0] > kDormantMass ? 1 : 0;
     totals.unread_mass += unread;
     totals.unread_mass_max = std::max(totals.unread_mass_max, unread);
     totals.over_epsilon += unread > epsilon_ ? 1 : 0;
@@ -216,6 +217,7 @@ InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOp
   SR_CHECK(context > options.tokens, kInvalidArgument,
            "the text has {} tokens; it must have more than the {} to observe", context,
            options.tokens);
+  if (options.fixed_point) validate(*options.fixed_point);
   const auto report_progress = [&](std::string_view what, double done) {
     if (progress) progress(what, done);
   };
@@ -227,16 +229,26 @@ InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOp
   });
 
   Totals totals(engine.info(), context, options.policy.epsilon);
+  std::optional<FixedPointObserver> fixed_point;
+  double prepared = kPrefillShare;
+  if (options.fixed_point) {
+    fixed_point.emplace(engine, *options.fixed_point, options.policy.window, context,
+                        options.tokens, [&](std::string_view what, double done) {
+                          report_progress(what, kPrefillShare + kMapsShare * done);
+                        });
+    prepared += kMapsShare;
+  }
   engine.reset_read_stats();
   {
-    const ObserverGuard guard(engine,
-                              [&](const AttentionObservation& seen) { totals.observe(seen); });
+    const ObserverGuard guard(engine, [&](const AttentionObservation& seen) {
+      totals.observe(seen);
+      if (fixed_point) fixed_point->observe(seen);
+    });
     Sequence* const sequences[] = {&sequence};
     for (std::size_t at = first; at < text.size(); ++at) {
       engine.decode(sequences, text.subspan(at, 1), options.policy);
-      report_progress("observing", kPrefillShare + (1 - kPrefillShare) *
-                                                       static_cast<double>(at + 1 - first) /
-                                                       options.tokens);
+      report_progress("observing", prepared + (1 - prepared) * static_cast<double>(at + 1 - first) /
+                                                  options.tokens);
     }
   }
   InspectReport report{.model = engine.info(),
@@ -250,6 +262,7 @@ InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOp
   report.pinned = engine.pinned_sinks(sequence);
   report.audit = audit(totals.unread_masses(), options.policy.epsilon);
   report.engine_audit = engine.audit();
+  if (fixed_point) report.fixed_point = fixed_point->report();
   return report;
 }
 

@@ -1,3 +1,4 @@
+#include "eval/fixed_point/json.h"
 #include "eval/json_fields.h"
 #include "sinkrouter/inspect.h"
 
@@ -81,6 +82,7 @@ std::string to_json(const InspectReport& report) {
                              {"routed_share", group.routed_share},
                              {"read_share", group.read_share}});
   }
+  if (report.fixed_point) json["fixed_point"] = to_json(*report.fixed_point);
   return dumped(json);
 }
 

@@ -1,19 +1,32 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "eval/fixed_point/pictures.h"
 #include "eval/whole_file.h"
 #include "sinkrouter/inspect.h"
 
 namespace sinkrouter {
 
-void write_report(const InspectReport& report, const std::filesystem::path& directory) {
+std::vector<std::string> write_report(const InspectReport& report,
+                                      const std::filesystem::path& directory) {
   std::error_code failure;
   std::filesystem::create_directories(directory, failure);
   SR_CHECK(!failure && std::filesystem::is_directory(directory), kInvalidFile,
            "{}: cannot be made a folder ({})", directory.string(),
            failure ? failure.message() : "a file of that name exists");
-  write_whole_file(directory / "report.json", to_json(report) + "\n");
-  write_whole_file(directory / "heads.svg", to_svg(report));
+  std::vector<std::string> written;
+  const auto write = [&](const std::string& name, std::string_view content) {
+    write_whole_file(directory / name, content);
+    written.push_back(name);
+  };
+  write("report.json", to_json(report) + "\n");
+  write("heads.svg", to_svg(report));
+  if (report.fixed_point) {
+    write("reachable.svg", reach_svg(report.model, *report.fixed_point));
+    write("stable.svg", stability_svg(report.model, *report.fixed_point));
+    write("error-controllable.svg", error_svg(report.model, *report.fixed_point));
+  }
+  return written;
 }
 
 }  // namespace sinkrouter

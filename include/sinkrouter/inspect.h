@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "sinkrouter/eval.h"
+#include "sinkrouter/fixed_point.h"
 
 // What the heads of a model do with a text, measured with every logit known.
 namespace sinkrouter {
@@ -15,6 +17,7 @@ struct InspectOptions {
   PolicyOptions policy;
   int tokens = 128;         // the last of the text, decoded under the policy and observed
   int sinks_per_group = 4;  // reported at most
+  std::optional<FixedPointOptions> fixed_point{};
 };
 
 struct HeadReport {
@@ -67,6 +70,7 @@ struct InspectReport {
   std::vector<PinnedSink> pinned{};  // what the engine had found by the end
   AuditReport audit{};               // every decision, with every logit known
   AuditSummary engine_audit{};       // the random few that the engine checked itself
+  std::optional<FixedPointReport> fixed_point{};
 };
 
 InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOptions& options,
@@ -75,8 +79,10 @@ InspectReport inspect(Engine& engine, std::span<const int> text, const InspectOp
 std::string to_json(const InspectReport& report);
 // Maps of layers and heads: sink mass, mass on pinned sinks, routed share, rows read.
 std::string to_svg(const InspectReport& report);
-// Writes report.json and heads.svg into `directory`, made when missing; each file appears whole or
-// not at all, and nothing else in the directory is touched.
-void write_report(const InspectReport& report, const std::filesystem::path& directory);
+// Writes report.json, heads.svg and the pictures of the fixed point into `directory`, made when
+// missing; each file appears whole or not at all, and nothing else in the directory is touched.
+// Returns their names.
+std::vector<std::string> write_report(const InspectReport& report,
+                                      const std::filesystem::path& directory);
 
 }  // namespace sinkrouter

@@ -177,6 +177,22 @@ TEST_F(CliArguments, EvalAndBenchOptionsAreChecked) {
   expect_failure({"bench", "attention", "--context", "0"}, 2, "context");
 }
 
+TEST_F(CliArguments, InspectOptionsAreChecked) {
+  const Words inspect{"inspect", "--model", model(), "--context", "100"};
+  expect_failure(inspect + Words{"--tokens", "0"}, 2, "tokens");
+  expect_failure(inspect + Words{"--tokens", "100"}, 2, "100 to observe");
+  expect_failure(inspect + Words{"--noise", "0.1"}, 2, "--fixed-point");
+  expect_failure(inspect + Words{"--perturbed", "3"}, 2, "--fixed-point");
+  const Words fixed_point = inspect + Words{"--tokens", "4", "--fixed-point"};
+  for (const char* sizes : {"0", "-1", "inf", "nan", "0.1,0"}) {
+    expect_failure(fixed_point + Words{"--noise", sizes}, 2, "more than 0");
+  }
+  expect_failure(fixed_point + Words{"--noise", "loud"}, 2, "loud");
+  expect_failure(fixed_point + Words{"--noise", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"}, 2,
+                 "at most 16");
+  expect_failure(fixed_point + Words{"--perturbed", "-1"}, 2, "perturbed");
+}
+
 TEST_F(CliArguments, TextsThatAreTooShortOrNotUtf8Fail) {
   const TemporaryDirectory folder;
   const std::string text = folder.path() / "short.txt";

@@ -256,6 +256,21 @@ TEST_F(CliCommands, InspectWritesAReportAndAPicture) {
   EXPECT_EQ(files, 2);
 }
 
+TEST_F(CliCommands, InspectTheFixedPoint) {
+  const TemporaryDirectory folder;
+  const Words words = on_model(
+      {"inspect", "--context", "200", "--tokens", "4", "--fixed-point", "--out", folder.path()});
+  const Json json = json_of(words);
+  expect_fields(json.at("fixed_point"), {"reachable", "stable", "error_controllable"});
+  for (const char* picture : {"reachable.svg", "stable.svg", "error-controllable.svg"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder.path() / picture)) << picture;
+  }
+  const CliOutcome text = run_cli(words);
+  for (const char* part : {"reachable", "stable", "error-controllable", "within bound"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << text.out;
+  }
+}
+
 TEST_F(CliCommands, InspectLeavesForeignFilesAlone) {
   const TemporaryDirectory folder;
   std::ofstream(folder.path() / "mine.txt") << "mine";
