@@ -3,7 +3,7 @@
 #include <system_error>
 
 #include "base/check.h"
-#include "base/mapped_file.h"
+#include "base/file.h"
 #include "eval/whole_file.h"
 
 namespace sinkrouter {

@@ -3,12 +3,14 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
-#include <string>
+
+#include "base/file.h"
 
 namespace sinkrouter {
 
 // A read-only memory map of a whole file. Throws Error when the file cannot be opened or mapped;
-// an empty file maps to an empty span.
+// an empty file maps to an empty span. When another process cuts the file, touching what was cut
+// raises SIGBUS: call require_whole() before a series of reads.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
@@ -20,14 +22,13 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
- private:
-  void unmap();
+  // Throws Error when the file is shorter than it was when it was mapped.
+  void require_whole() const;
 
+ private:
+  File file_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
-
-// Reads a text file of at most `limit` bytes; throws Error naming the file otherwise.
-std::string read_text_file(const std::filesystem::path& path, std::size_t limit);
 
 }  // namespace sinkrouter

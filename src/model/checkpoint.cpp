@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "model/json.h"
 
 namespace sinkrouter {
@@ -122,6 +123,10 @@ std::vector<std::string> Checkpoint::names() const {
   std::vector<std::string> names;
   for (const auto& [name, file] : file_of_) names.push_back(name);
   return names;
+}
+
+void Checkpoint::require_whole() const {
+  for (const SafetensorsFile& file : files_) file.require_whole();
 }
 
 TensorView Checkpoint::tensor(std::string_view name, std::initializer_list<std::int64_t> shape) {

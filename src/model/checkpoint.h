@@ -33,6 +33,9 @@ class Checkpoint {
   // The named tensor, which must have exactly this shape; valid as long as this object is.
   TensorView tensor(std::string_view name, std::initializer_list<std::int64_t> shape);
 
+  // Throws Error when a file has lost bytes since it was opened, which makes tensors unreadable.
+  void require_whole() const;
+
  private:
   void add_file(const std::filesystem::path& path);
   void add_indexed_files(const std::filesystem::path& index);

@@ -5,7 +5,7 @@
 #include <numbers>
 
 #include "base/check.h"
-#include "base/mapped_file.h"
+#include "base/file.h"
 #include "model/json.h"
 
 namespace sinkrouter {

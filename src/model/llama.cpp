@@ -84,6 +84,7 @@ void Llama::forward(const LlamaBatch& batch, KvCache& cache) {
   const int tokens = static_cast<int>(batch.ids.size());
   SR_ASSERT(tokens > 0 && batch.positions.size() == batch.ids.size());
   SR_ASSERT(batch.sequences.size() == (batch.decoding() ? batch.ids.size() : 1));
+  weights_.checkpoint->require_whole();
   reserve(tokens);
   batch_tokens_ = tokens;
   backend_.embed(batch.ids, weights_.embedding, floats(act_.hidden));

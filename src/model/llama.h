@@ -42,7 +42,7 @@ class Llama {
   std::vector<float> output_projection(int layer, int q_head) const;
 
   // Runs the batch, storing its rows in `cache`. Afterwards logits() can be asked for any of its
-  // tokens, until the next call.
+  // tokens, until the next call. Throws Error when a file of the weights has been cut.
   void forward(const LlamaBatch& batch, KvCache& cache);
 
   // [count, vocab_size] for tokens first .. first + count - 1 of the last batch; valid until the

@@ -49,6 +49,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     : path_(path), file_(path), header_(parse_safetensors_header(file_.bytes(), path.string())) {}
 
 TensorView SafetensorsFile::tensor(std::string_view name) {
+  require_whole();
   const auto found = header_.tensors.find(name);
   SR_CHECK(found != header_.tensors.end(), kInvalidFile, "{}: has no tensor {}", path_.string(),
            printable(name));

@@ -47,6 +47,9 @@ class SafetensorsFile {
   // aligned to their elements in the file are copied, once per call.
   TensorView tensor(std::string_view name);
 
+  // Throws Error when the file has lost bytes since it was opened; tensor() asks too.
+  void require_whole() const { file_.require_whole(); }
+
  private:
   std::filesystem::path path_;
   MappedFile file_;

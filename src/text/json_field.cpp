@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/mapped_file.h"
+#include "base/file.h"
 
 namespace sinkrouter::text {
 namespace {

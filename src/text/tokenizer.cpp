@@ -4,7 +4,7 @@
 #include <unordered_map>
 
 #include "base/check.h"
-#include "base/mapped_file.h"
+#include "base/file.h"
 #include "text/loaded_tokenizer.h"
 #include "text/replace.h"
 #include "text/utf8.h"

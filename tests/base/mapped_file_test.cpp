@@ -120,6 +120,23 @@ TEST_F(MappedFileTest, OutlivesTheNameOfTheFile) {
   EXPECT_EQ(text_of(file), "still here");
 }
 
+TEST_F(MappedFileTest, SaysWhenTheFileWasCut) {
+  MappedFile first(write("cut", std::string(10000, 'x')));
+  const MappedFile file(std::move(first));
+  EXPECT_NO_THROW(file.require_whole());
+  fs::resize_file(path("cut"), 20000);
+  EXPECT_NO_THROW(file.require_whole());
+  fs::resize_file(path("cut"), 9999);
+  expect_refused([&] { file.require_whole(); }, path("cut"), "cut to 9999 bytes while in use");
+}
+
+TEST_F(MappedFileTest, AnotherFileInItsPlaceIsNoCut) {
+  const MappedFile file(write("model", "the old one"));
+  fs::rename(write("new", "new"), path("model"));
+  EXPECT_NO_THROW(file.require_whole());
+  EXPECT_EQ(text_of(file), "the old one");
+}
+
 TEST_F(MappedFileTest, RefusesWhatIsNotAFileItCanRead) {
   expect_refused([&] { MappedFile file(path("absent")); }, path("absent"), "No such file");
   expect_refused([&] { MappedFile file(path("")); }, path(""), "is not a regular file");

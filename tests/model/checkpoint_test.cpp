@@ -52,6 +52,17 @@ void expect_same(const TensorView& view, const RawTensor& tensor) {
   EXPECT_TRUE(bytes == tensor.data) << tensor.name;
 }
 
+TEST_F(CheckpointTest, RefusesToReadFromAFileThatWasCut) {
+  Rng rng(1);
+  write_shards({random_tensor("a", "F32", {4}, rng)}, {random_tensor("b", "F32", {4}, rng)});
+  Checkpoint checkpoint(directory_.path());
+  EXPECT_NO_THROW(checkpoint.require_whole());
+  std::filesystem::resize_file(directory_.path() / kSecond, 9);
+  EXPECT_NO_THROW(checkpoint.tensor("a", {4}));
+  expect_error([&] { checkpoint.tensor("b", {4}); }, {kSecond, "was cut to 9 bytes"});
+  expect_error([&] { checkpoint.require_whole(); }, {kSecond, "was cut to 9 bytes"});
+}
+
 TEST_F(CheckpointTest, ReadsOneFile) {
   write("model.safetensors", safetensors_bytes({a_, b_}));
   Checkpoint checkpoint(directory_.path());

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <functional>
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -306,6 +309,29 @@ TEST_F(EngineTest, PinnedSinksAreInTheMiddleAndGoToForks) {
   Engine other(options());
   EXPECT_THROW(other.pinned_sinks(sequence), Error);
   EXPECT_THROW(engine.pinned_sinks(Sequence()), Error);
+}
+
+TEST_F(EngineTest, ACutCheckpointIsAnErrorThatChangesNothing) {
+  const std::filesystem::path weights = directory_.path() / "model.safetensors";
+  Engine engine(options());
+  Sequence sequence = engine.create_sequence();
+  engine.prefill(sequence, random_tokens(40));
+  std::filesystem::resize_file(weights, 100);
+  const std::vector<int> more = random_tokens(3);
+  const std::function<void()> steps[] = {[&] { engine.prefill(sequence, more); },
+                                         [&] { decode_one(engine, sequence, 7, kDense); }};
+  for (const auto& step : steps) {
+    try {
+      step();
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), Error::Kind::kInvalidFile);
+      EXPECT_NE(std::string_view(error.what()).find(weights.string() + " was cut to 100 bytes"),
+                std::string_view::npos)
+          << error.what();
+    }
+    EXPECT_EQ(sequence.length(), 40);
+  }
 }
 
 TEST_F(EngineTest, ArgumentsOutOfRangeAreErrors) {
