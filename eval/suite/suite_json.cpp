@@ -1,15 +1,14 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/quotes.h"
 #include "eval/json_fields.h"
 #include "eval/suite/plan.h"
 #include "eval/suite/store.h"
-#include "text/json_field.h"
+#include "json/json_field.h"
 
 namespace sinkrouter {
 namespace {
-
-using text::JsonField;
 
 constexpr const char* kFormat = "sinkrouter-suite";
 constexpr int kFormatVersion = 1;
@@ -146,8 +145,8 @@ std::string to_json(const SuiteResult& result) {
 SuiteResult parse_suite(std::string_view json, const std::filesystem::path& file) {
   const JsonField root = JsonField::parse(json, file.string());
   if (root.at("format").string() != kFormat) {
-    root.at("format").fail(fmt::format("found {}, expected '{}'",
-                                       text::in_quotes(root.at("format").string()), kFormat));
+    root.at("format").fail(
+        fmt::format("found {}, expected '{}'", in_quotes(root.at("format").string()), kFormat));
   }
   root.at("format_version").integer(kFormatVersion, kFormatVersion);
   SuiteResult result{.settings = settings_of(root.at("settings")), .cells = {}};

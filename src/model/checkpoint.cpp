@@ -7,7 +7,8 @@
 
 #include "base/check.h"
 #include "base/file.h"
-#include "model/json.h"
+#include "base/quotes.h"
+#include "json/json_field.h"
 
 namespace sinkrouter {
 namespace {
@@ -41,7 +42,7 @@ bool contains(const std::vector<std::string>& sorted_names, std::string_view nam
         throw Error(Error::Kind::kInvalidFile,
                     fmt::format("{} has no *.safetensors file; {} is a format that is not "
                                 "supported, convert it to safetensors",
-                                directory.string(), printable(name)));
+                                directory.string(), in_quotes(name)));
       }
     }
   }
@@ -62,21 +63,15 @@ std::string shape_text(std::span<const std::int64_t> shape) {
 
 std::map<std::string, std::string> parse_checkpoint_index(std::string_view json,
                                                           std::string_view file) {
-  const nlohmann::json root = parse_json(json, file);
-  SR_CHECK(root.is_object(), kInvalidFile, "{}: is {}, expected a JSON object", file,
-           describe(root));
-  const JsonFields fields(root, file);
-  const nlohmann::json* map = fields.find("weight_map");
-  if (map == nullptr || !map->is_object() || map->empty()) {
-    fields.fail("weight_map", "an object with a file name for each tensor");
+  const JsonField map = JsonField::parse(json, std::string(file)).at("weight_map");
+  if (!map.is_object() || map.object().empty()) {
+    map.refuse("an object with a file name for each tensor");
   }
   std::map<std::string, std::string> file_of;
-  for (const auto& [tensor, value] : map->items()) {
-    SR_CHECK(value.is_string() && is_plain_file_name(value.get_ref<const std::string&>()),
-             kInvalidFile,
-             "{}: weight_map has {} for tensor {}, expected a *.safetensors file in the same "
-             "directory",
-             file, describe(value), printable(tensor));
+  for (const auto& [tensor, value] : map.object().items()) {
+    if (!value.is_string() || !is_plain_file_name(value.get_ref<const std::string&>())) {
+      map.at(tensor).refuse("a *.safetensors file in the same directory");
+    }
     file_of.emplace(tensor, value.get<std::string>());
   }
   return file_of;
@@ -100,7 +95,7 @@ void Checkpoint::add_file(const std::filesystem::path& path) {
   const SafetensorsFile& file = files_.emplace_back(path);
   for (const auto& [name, entry] : file.header().tensors) {
     const auto [found, added] = file_of_.emplace(name, files_.size() - 1);
-    SR_CHECK(added, kInvalidFile, "{}: tensor {} is also in {}", path.string(), printable(name),
+    SR_CHECK(added, kInvalidFile, "{}: tensor {} is also in {}", path.string(), in_quotes(name),
              files_[found->second].path().filename().string());
   }
 }
@@ -115,7 +110,7 @@ void Checkpoint::add_indexed_files(const std::filesystem::path& index) {
     const auto found = file_of_.find(tensor);
     SR_CHECK(found != file_of_.end() && files_[found->second].path().filename() == shard,
              kInvalidFile, "{}: weight_map has {} for tensor {}, which is not in that file",
-             index.string(), printable(shard), printable(tensor));
+             index.string(), in_quotes(shard), in_quotes(tensor));
   }
 }
 
@@ -134,12 +129,12 @@ TensorView Checkpoint::tensor(std::string_view name, std::initializer_list<std::
   const auto found = file_of_.find(name);
   SR_CHECK(found != file_of_.end(), kInvalidFile,
            "{}: no tensor {} in {} safetensors file(s), expected one with shape {}",
-           directory_.string(), printable(name), files_.size(), shape_text(expected));
+           directory_.string(), in_quotes(name), files_.size(), shape_text(expected));
   SafetensorsFile& file = files_[found->second];
   const std::vector<std::int64_t>& actual = file.header().tensors.find(name)->second.shape;
   SR_CHECK(std::equal(actual.begin(), actual.end(), expected.begin(), expected.end()), kInvalidFile,
            "{}: tensor {} has shape {}, expected {} by config.json", file.path().string(),
-           printable(name), shape_text(actual), shape_text(expected));
+           in_quotes(name), shape_text(actual), shape_text(expected));
   return file.tensor(name);
 }
 

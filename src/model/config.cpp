@@ -6,7 +6,8 @@
 
 #include "base/check.h"
 #include "base/file.h"
-#include "model/json.h"
+#include "base/quotes.h"
+#include "json/json_field.h"
 
 namespace sinkrouter {
 namespace {
@@ -22,143 +23,140 @@ constexpr int kMaxHeads = 4096;
 constexpr int kMaxHeadDim = 1024;
 constexpr int kMaxPositions = 1 << 30;
 
-int required_size(const JsonFields& fields, const char* name, int high) {
-  return static_cast<int>(fields.required_integer(name, 1, high));
+int required_size(const JsonField& root, const char* name, int high) {
+  return static_cast<int>(root.at(name).integer(1, high));
 }
 
-int size_or(const JsonFields& fields, const char* name, int high, int fallback) {
-  return static_cast<int>(fields.integer(name, 1, high).value_or(fallback));
+int size_or(const JsonField& root, const char* name, int high, int otherwise) {
+  return static_cast<int>(root.integer_or(name, 1, high, otherwise));
 }
 
-void check_architecture(const JsonFields& fields) {
-  if (fields.text("model_type") != "llama") fields.fail("model_type", "'llama'");
-  const nlohmann::json* names = fields.find("architectures");
-  if (names == nullptr) return;
-  const bool known = names->is_array() &&
-                     std::find(names->begin(), names->end(), "LlamaForCausalLM") != names->end();
+void require(const JsonField& field, std::string_view value) {
+  if (field.string() != value) field.refuse(in_quotes(value));
+}
+
+void check_architecture(const JsonField& root) {
+  constexpr std::string_view kArchitecture = "LlamaForCausalLM";
+  require(root.at("model_type"), "llama");
+  const auto names = root.find("architectures");
+  if (!names) return;
+  const std::vector<JsonField> items =
+      names->is_array() ? names->items() : std::vector<JsonField>();
+  const bool known = std::any_of(items.begin(), items.end(), [&](const JsonField& item) {
+    return item.is_string() && item.string() == kArchitecture;
+  });
   if (known) return;
-  if (names->is_array() && names->size() == 1 && (*names)[0].is_string()) {
-    fields.fail("architectures", fmt::format("LlamaForCausalLM (found {})", describe((*names)[0])));
-  }
-  fields.fail("architectures", "a list with 'LlamaForCausalLM'");
+  if (items.size() == 1) require(items[0], kArchitecture);
+  names->refuse(fmt::format("an array with '{}'", kArchitecture));
 }
 
-void check_unsupported(const JsonFields& fields) {
+void check_unsupported(const JsonField& root) {
   for (const char* name : {"attention_bias", "mlp_bias"}) {
-    if (fields.boolean(name).value_or(false)) {
-      fields.fail(name, "false: projections with biases are not supported");
+    if (root.boolean_or(name, false)) {
+      root.at(name).refuse("false: projections with biases are not supported");
     }
   }
-  if (fields.text("hidden_act").value_or("silu") != "silu") fields.fail("hidden_act", "'silu'");
-  if (fields.find("quantization_config") != nullptr) {
-    fields.fail("quantization_config", "none: weights must be f32, f16 or bf16");
+  if (const auto act = root.find("hidden_act")) require(*act, "silu");
+  if (const auto quantization = root.find("quantization_config")) {
+    quantization->refuse("none: weights must be f32, f16 or bf16");
   }
 }
 
-void read_sizes(const JsonFields& fields, LlamaConfig& config) {
-  config.vocab_size = required_size(fields, "vocab_size", kMaxVocab);
-  config.hidden_size = required_size(fields, "hidden_size", kMaxHidden);
-  config.intermediate_size = required_size(fields, "intermediate_size", kMaxIntermediate);
-  config.layers = required_size(fields, "num_hidden_layers", kMaxLayers);
-  config.q_heads = required_size(fields, "num_attention_heads", kMaxHeads);
-  config.kv_heads = size_or(fields, "num_key_value_heads", kMaxHeads, config.q_heads);
-  config.max_positions = size_or(fields, "max_position_embeddings", kMaxPositions, 2048);
+void read_sizes(const JsonField& root, LlamaConfig& config) {
+  config.vocab_size = required_size(root, "vocab_size", kMaxVocab);
+  config.hidden_size = required_size(root, "hidden_size", kMaxHidden);
+  config.intermediate_size = required_size(root, "intermediate_size", kMaxIntermediate);
+  config.layers = required_size(root, "num_hidden_layers", kMaxLayers);
+  config.q_heads = required_size(root, "num_attention_heads", kMaxHeads);
+  config.kv_heads = size_or(root, "num_key_value_heads", kMaxHeads, config.q_heads);
+  config.max_positions = size_or(root, "max_position_embeddings", kMaxPositions, 2048);
   if (config.q_heads % config.kv_heads != 0) {
-    fields.fail("num_key_value_heads",
-                fmt::format("a divisor of num_attention_heads {}", config.q_heads));
+    root.at("num_key_value_heads")
+        .refuse(fmt::format("a divisor of num_attention_heads {}", config.q_heads));
   }
-  if (fields.find("head_dim") != nullptr) {
-    config.head_dim = required_size(fields, "head_dim", kMaxHeadDim);
-    if (config.head_dim % 2 != 0) fields.fail("head_dim", "an even number, for RoPE");
+  if (root.find("head_dim")) {
+    config.head_dim = required_size(root, "head_dim", kMaxHeadDim);
+    if (config.head_dim % 2 != 0) root.at("head_dim").refuse("an even number, for RoPE");
     return;
   }
   config.head_dim = config.hidden_size / config.q_heads;
   if (config.hidden_size % config.q_heads != 0 || config.head_dim % 2 != 0 ||
       config.head_dim > kMaxHeadDim) {
-    fields.fail("hidden_size",
-                fmt::format("num_attention_heads {} times an even head size of at most {}",
+    root.at("hidden_size")
+        .refuse(fmt::format("num_attention_heads {} times an even head size of at most {}",
                             config.q_heads, kMaxHeadDim));
   }
 }
 
 // transformers 4 writes rope_scaling and a rope_theta beside it; 5 writes both in rope_parameters.
-JsonFields rope_fields(const JsonFields& fields) {
+JsonField rope_field(const JsonField& root) {
   for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    const auto found = fields.object(name);
-    if (found && !fields.find(name)->empty()) return *found;
+    const auto found = root.find(name);
+    if (found && !found->object().empty()) return *found;
   }
-  return fields;
+  return root;
 }
 
-RopeType rope_type(const JsonFields& rope) {
-  const char* field = rope.find("rope_type") != nullptr ? "rope_type" : "type";
-  const std::string name = rope.text(field).value_or("default");
+RopeType rope_type(const JsonField& rope) {
+  const char* field = rope.find("rope_type") ? "rope_type" : "type";
+  const std::string name = rope.string_or(field, "default");
   if (name == "default") return RopeType::kDefault;
   if (name == "linear") return RopeType::kLinear;
   if (name == "llama3") return RopeType::kLlama3;
-  rope.fail(field, "'default', 'linear' or 'llama3'");
+  rope.at(field).refuse("'default', 'linear' or 'llama3'");
 }
 
-RopeConfig read_rope(const JsonFields& fields, int max_positions) {
+RopeConfig read_rope(const JsonField& root, int max_positions) {
   constexpr double kMaxTheta = 1e30;
   constexpr double kMaxFactor = 1e6;
-  const JsonFields rope = rope_fields(fields);
+  const JsonField rope = rope_field(root);
   RopeConfig result;
   result.type = rope_type(rope);
-  result.theta = rope.find("rope_theta") != nullptr
-                     ? rope.required_number("rope_theta", 1.0, kMaxTheta)
-                     : fields.number("rope_theta", 1.0, kMaxTheta).value_or(result.theta);
-  for (const JsonFields& holder : {rope, fields}) {
-    if (holder.number("partial_rotary_factor", 0.0, 1.0).value_or(1.0) != 1.0) {
-      holder.fail("partial_rotary_factor", "1: RoPE must turn whole heads");
+  result.theta =
+      (rope.find("rope_theta") ? rope : root).number_or("rope_theta", 1.0, kMaxTheta, result.theta);
+  for (const JsonField& holder : {rope, root}) {
+    if (holder.number_or("partial_rotary_factor", 0.0, 1.0, 1.0) != 1.0) {
+      holder.at("partial_rotary_factor").refuse("1: RoPE must turn whole heads");
     }
   }
   if (result.type == RopeType::kDefault) return result;
-  result.factor = rope.required_number("factor", 1.0, kMaxFactor);
+  result.factor = rope.at("factor").number(1.0, kMaxFactor);
   if (result.type == RopeType::kLinear) return result;
-  result.low_freq_factor = rope.required_number("low_freq_factor", 1e-6, kMaxFactor);
-  result.high_freq_factor = rope.required_number("high_freq_factor", 1e-6, kMaxFactor);
+  result.low_freq_factor = rope.at("low_freq_factor").number(1e-6, kMaxFactor);
+  result.high_freq_factor = rope.at("high_freq_factor").number(1e-6, kMaxFactor);
   if (result.high_freq_factor <= result.low_freq_factor) {
-    rope.fail("high_freq_factor",
-              fmt::format("more than low_freq_factor {}", result.low_freq_factor));
+    rope.at("high_freq_factor")
+        .refuse(fmt::format("more than low_freq_factor {}", result.low_freq_factor));
   }
   const char* original = "original_max_position_embeddings";
-  const JsonFields& holder = fields.find(original) != nullptr ? fields : rope;
+  const JsonField& holder = root.find(original) ? root : rope;
   result.original_max_positions = size_or(holder, original, kMaxPositions, max_positions);
   return result;
 }
 
-std::vector<int> read_eos_ids(const JsonFields& fields, int vocab_size) {
+std::vector<int> read_eos_ids(const JsonField& root, int vocab_size) {
   constexpr int kDefaultEos = 2;
-  if (fields.is_null("eos_token_id")) return {};
-  const nlohmann::json* value = fields.find("eos_token_id");
-  if (value == nullptr) {
-    return kDefaultEos < vocab_size ? std::vector<int>{kDefaultEos} : std::vector<int>{};
-  }
-  if (!value->is_array()) {
-    return {static_cast<int>(fields.required_integer("eos_token_id", 0, vocab_size - 1))};
-  }
+  if (root.has_null("eos_token_id")) return {};
+  const auto field = root.find("eos_token_id");
   std::vector<int> ids;
-  for (const nlohmann::json& id : *value) {
-    const bool valid =
-        id.is_number_unsigned() && id.get<std::uint64_t>() < static_cast<std::uint64_t>(vocab_size);
-    if (!valid) {
-      fields.fail("eos_token_id", fmt::format("integers from 0 to {} in it (found {})",
-                                              vocab_size - 1, describe(id)));
-    }
-    ids.push_back(id.get<int>());
+  if (!field) {
+    if (kDefaultEos < vocab_size) ids.push_back(kDefaultEos);
+    return ids;
+  }
+  for (const JsonField& id : field->is_array() ? field->items() : std::vector{*field}) {
+    ids.push_back(static_cast<int>(id.integer(0, vocab_size - 1)));
   }
   return ids;
 }
 
-void read_special_ids(const JsonFields& fields, LlamaConfig& config) {
+void read_special_ids(const JsonField& root, LlamaConfig& config) {
   constexpr int kDefaultBos = 1;
-  if (const auto bos = fields.integer("bos_token_id", 0, config.vocab_size - 1)) {
-    config.bos_id = static_cast<int>(*bos);
-  } else if (!fields.is_null("bos_token_id") && kDefaultBos < config.vocab_size) {
+  if (const auto bos = root.find("bos_token_id")) {
+    config.bos_id = static_cast<int>(bos->integer(0, config.vocab_size - 1));
+  } else if (!root.has_null("bos_token_id") && kDefaultBos < config.vocab_size) {
     config.bos_id = kDefaultBos;
   }
-  config.eos_ids = read_eos_ids(fields, config.vocab_size);
+  config.eos_ids = read_eos_ids(root, config.vocab_size);
 }
 
 std::vector<float> llama3_frequencies(const RopeConfig& rope, std::vector<float> frequencies) {
@@ -185,19 +183,15 @@ std::vector<float> llama3_frequencies(const RopeConfig& rope, std::vector<float>
 }  // namespace
 
 LlamaConfig parse_llama_config(std::string_view json, std::string_view file) {
-  const nlohmann::json root = parse_json(json, file);
-  SR_CHECK(root.is_object(), kInvalidFile, "{}: is {}, expected a JSON object", file,
-           describe(root));
-  const JsonFields fields(root, file);
-  check_architecture(fields);
-  check_unsupported(fields);
+  const JsonField root = JsonField::parse(json, std::string(file));
+  check_architecture(root);
+  check_unsupported(root);
   LlamaConfig config;
-  read_sizes(fields, config);
-  config.rms_norm_epsilon =
-      static_cast<float>(fields.number("rms_norm_eps", 1e-20, 1.0).value_or(1e-6));
-  config.tied_embeddings = fields.boolean("tie_word_embeddings").value_or(false);
-  config.rope = read_rope(fields, config.max_positions);
-  read_special_ids(fields, config);
+  read_sizes(root, config);
+  config.rms_norm_epsilon = static_cast<float>(root.number_or("rms_norm_eps", 1e-20, 1.0, 1e-6));
+  config.tied_embeddings = root.boolean_or("tie_word_embeddings", false);
+  config.rope = read_rope(root, config.max_positions);
+  read_special_ids(root, config);
   return config;
 }
 

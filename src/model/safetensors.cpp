@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "model/json.h"
+#include "base/quotes.h"
 #include "model/safetensors_header.h"
 
 namespace sinkrouter {
@@ -52,10 +52,10 @@ TensorView SafetensorsFile::tensor(std::string_view name) {
   require_whole();
   const auto found = header_.tensors.find(name);
   SR_CHECK(found != header_.tensors.end(), kInvalidFile, "{}: has no tensor {}", path_.string(),
-           printable(name));
+           in_quotes(name));
   const SafetensorsEntry& entry = found->second;
   SR_CHECK(entry.shape.size() <= TensorView::kMaxRank, kInvalidFile,
-           "{}: tensor {} has shape {}, expected at most {} axes", path_.string(), printable(name),
+           "{}: tensor {} has shape {}, expected at most {} axes", path_.string(), in_quotes(name),
            shape_text(entry.shape), TensorView::kMaxRank);
 
   TensorView view;
@@ -68,7 +68,7 @@ TensorView SafetensorsFile::tensor(std::string_view name) {
   } else {
     throw Error(Error::Kind::kInvalidFile,
                 fmt::format("{}: tensor {} has dtype {}, expected F32, F16 or BF16", path_.string(),
-                            printable(name), entry.dtype));
+                            in_quotes(name), entry.dtype));
   }
   view.rank = static_cast<int>(entry.shape.size());
   std::copy(entry.shape.begin(), entry.shape.end(), view.shape.begin());

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
-#include "model/json.h"
+#include "base/quotes.h"
 
 namespace sinkrouter {
 namespace {
@@ -72,17 +73,17 @@ class EntriesReader {
       tensor_ = name;
       const bool first =
           name == kMetadataKey ? !std::exchange(metadata_seen_, true) : !entries_.contains(name);
-      SR_CHECK(first, kInvalidFile, "{}: tensor {} is given twice", file_, printable(name));
+      SR_CHECK(first, kInvalidFile, "{}: tensor {} is given twice", file_, in_quotes(name));
       return true;
     }
     SR_CHECK(keys_.insert(name).second, kInvalidFile, "{}: tensor {} gives {} twice", file_,
-             printable(tensor_), printable(name));
+             in_quotes(tensor_), in_quotes(name));
     field_ = name;
     const bool known =
         place_ == Place::kMetadata || name == "dtype" || name == "shape" || name == "data_offsets";
     SR_CHECK(known, kInvalidFile,
              "{}: tensor {} has a field {}, expected dtype, shape and data_offsets", file_,
-             printable(tensor_), printable(name));
+             in_quotes(tensor_), in_quotes(name));
     return true;
   }
 
@@ -122,13 +123,13 @@ class EntriesReader {
 
   bool string(std::string& value) {
     if (place_ == Place::kMetadata) return true;
-    if (place_ != Place::kFields || field_ != "dtype") return unexpected(printable(value));
+    if (place_ != Place::kFields || field_ != "dtype") return unexpected(in_quotes(value));
     entry_.dtype = value;
     return true;
   }
 
   bool number_integer(std::int64_t value) { return unexpected(fmt::format("{}", value)); }
-  bool number_float(double, const std::string& text) { return unexpected(printable(text)); }
+  bool number_float(double, const std::string& text) { return unexpected(in_quotes(text)); }
   bool boolean(bool value) { return unexpected(value ? "true" : "false"); }
   bool null() { return unexpected("null"); }
   bool binary(json::binary_t&) { return unexpected("binary data"); }
@@ -144,7 +145,7 @@ class EntriesReader {
   [[noreturn]] void fail(std::string_view field, std::string_view value,
                          std::string_view expected) const {
     throw Error(Error::Kind::kInvalidFile,
-                fmt::format("{}: tensor {} has {} {}, expected {}", file_, printable(tensor_),
+                fmt::format("{}: tensor {} has {} {}, expected {}", file_, in_quotes(tensor_),
                             field, value, expected));
   }
 
@@ -157,9 +158,9 @@ class EntriesReader {
       case Place::kTensors:
         throw Error(Error::Kind::kInvalidFile,
                     fmt::format("{}: tensor {} is {}, expected an object", file_,
-                                printable(tensor_), value));
+                                in_quotes(tensor_), value));
       case Place::kMetadata:
-        fail(printable(field_), value, "a string");
+        fail(in_quotes(field_), value, "a string");
       case Place::kShape:
         fail("shape with", value, "integers of at least 0");
       case Place::kOffsets:
@@ -173,7 +174,7 @@ class EntriesReader {
   void add_entry() {
     for (const char* field : {"dtype", "shape", "data_offsets"}) {
       SR_CHECK(keys_.contains(field), kInvalidFile, "{}: tensor {} has no {}", file_,
-               printable(tensor_), field);
+               in_quotes(tensor_), field);
     }
     if (entry_.begin > entry_.end || entry_.end > data_bytes_) {
       fail("data_offsets", fmt::format("[{}, {}]", entry_.begin, entry_.end),
@@ -191,7 +192,7 @@ class EntriesReader {
     const auto width = std::find_if(kWidths.begin(), kWidths.end(),
                                     [&](const DTypeWidth& w) { return w.name == entry_.dtype; });
     if (width == kWidths.end()) {
-      fail("dtype", printable(entry_.dtype), "one of safetensors' names, such as F32 or BF16");
+      fail("dtype", in_quotes(entry_.dtype), "one of safetensors' names, such as F32 or BF16");
     }
     std::uint64_t bits = width->bits;
     for (const std::int64_t size : entry_.shape) {
@@ -231,7 +232,7 @@ void check_layout(const SafetensorsEntries& entries, std::uint64_t data_bytes,
     SR_CHECK(entry.begin == next, kInvalidFile,
              "{}: tensor {} begins at offset {}, expected {}: tensors must neither overlap nor "
              "leave holes",
-             file, printable(name), entry.begin, next);
+             file, in_quotes(name), entry.begin, next);
     next = entry.end;
   }
   SR_CHECK(next == data_bytes, kInvalidFile,

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
-#include "text/json_field.h"
+#include "json/json_field.h"
 #include "text/utf8.h"
 
 namespace sinkrouter::text {

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/quotes.h"
 #include "text/byte_level.h"
 #include "text/metaspace.h"
 #include "text/replace.h"

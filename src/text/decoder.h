@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/json_field.h"
+#include "json/json_field.h"
 #include "text/utf8.h"
 
 namespace sinkrouter::text {

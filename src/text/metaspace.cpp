@@ -1,5 +1,6 @@
 #include "text/metaspace.h"
 
+#include "base/quotes.h"
 #include "text/utf8.h"
 
 namespace sinkrouter::text {

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "text/json_field.h"
+#include "json/json_field.h"
 
 namespace sinkrouter::text {
 

@@ -1,5 +1,6 @@
 #include "text/normalizer.h"
 
+#include "base/quotes.h"
 #include "text/replace.h"
 
 namespace sinkrouter::text {

@@ -4,7 +4,7 @@
 #include <variant>
 #include <vector>
 
-#include "text/json_field.h"
+#include "json/json_field.h"
 #include "text/regex.h"
 
 namespace sinkrouter::text {

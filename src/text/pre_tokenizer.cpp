@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "base/quotes.h"
 #include "text/byte_level.h"
 #include "text/metaspace.h"
 #include "text/replace.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "base/check.h"
-#include "text/json_field.h"
+#include "base/quotes.h"
 #include "text/utf8.h"
 
 namespace sinkrouter::text {

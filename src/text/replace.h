@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "text/json_field.h"
+#include "json/json_field.h"
 #include "text/regex.h"
 
 namespace sinkrouter::text {

@@ -1,6 +1,7 @@
 #include <sentencepiece_processor.h>
 
 #include "base/check.h"
+#include "base/quotes.h"
 #include "text/loaded_tokenizer.h"
 #include "text/sentence_piece_model.h"
 

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "base/check.h"
-#include "text/json_field.h"
+#include "base/quotes.h"
 #include "text/loaded_tokenizer.h"
 #include "text/utf8.h"
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 
-#include "text/json_field.h"
+#include "base/quotes.h"
+#include "json/json_field.h"
 #include "text/loaded_tokenizer.h"
 
 namespace sinkrouter::text {

@@ -1,7 +1,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "text/json_field.h"
+#include "base/quotes.h"
+#include "json/json_field.h"
 #include "text/loaded_tokenizer.h"
 
 namespace sinkrouter::text {

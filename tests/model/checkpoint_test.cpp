@@ -140,7 +140,8 @@ TEST_F(CheckpointTest, RefusesFilesOutsideTheDirectory) {
        {"../model.safetensors", "/etc/model.safetensors", "sub/model.safetensors", "..", ".", "",
         ".safetensors", "a\\b.safetensors", "model.bin", "/dev/zero"}) {
     write_index({{"a", name}});
-    expect_refused({kIndex, "for tensor 'a', expected a *.safetensors file in the same directory"});
+    expect_refused(
+        {kIndex, "weight_map.a: found", "expected a *.safetensors file in the same directory"});
   }
   write_index({{"a", std::string("x\0.safetensors", 14)}});
   expect_refused({"x\\x00.safetensors"});
@@ -151,15 +152,15 @@ TEST_F(CheckpointTest, RefusesMalformedIndex) {
   write(kIndex, "{");
   expect_refused({kIndex, "not valid JSON"});
   write(kIndex, "[]");
-  expect_refused({kIndex, "is a list, expected a JSON object"});
+  expect_refused({kIndex, "found an array, expected an object"});
   write(kIndex, "{}");
-  expect_refused({kIndex, "weight_map is missing"});
+  expect_refused({kIndex, "'weight_map' is missing"});
   write(kIndex, R"({"weight_map": []})");
-  expect_refused({kIndex, "weight_map is a list"});
+  expect_refused({kIndex, "weight_map: found an array"});
   write(kIndex, R"({"weight_map": {}})");
-  expect_refused({kIndex, "weight_map is an object"});
+  expect_refused({kIndex, "weight_map: found an object"});
   write(kIndex, R"({"weight_map": {"a": 5}})");
-  expect_refused({kIndex, "weight_map has 5 for tensor 'a'"});
+  expect_refused({kIndex, "weight_map.a: found 5"});
   write(kIndex, R"({"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}})");
   expect_refused({kIndex, "key 'a' is given twice"});
 }

@@ -189,6 +189,8 @@ TEST(TokenizerJsonTest, RefusesWhatIsNoJsonObject) {
   EXPECT_NE(error_of_text("{\"model\": ").find("not valid JSON at byte"), std::string::npos);
   EXPECT_NE(error_of_text("{\"a\": \"\xFF\"}").find("not valid JSON"), std::string::npos);
   EXPECT_NE(error_of_text("{\"a\": 1e999}").find("number is out of range"), std::string::npos);
+  EXPECT_NE(error_of_text("{\"a\": {\"b\": 1, \"b\": 1}}").find("key 'b' is given twice"),
+            std::string::npos);
   EXPECT_NE(error_of_text("[1]").find("expected an object"), std::string::npos);
   EXPECT_NE(error_of_text(std::string(1'000'000, '[')).find("nested deeper"), std::string::npos);
 }

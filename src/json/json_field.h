@@ -10,15 +10,13 @@
 #include <string_view>
 #include <vector>
 
-namespace sinkrouter::text {
+namespace sinkrouter {
 
-// For error messages: on one line, shortened, in quotes.
-std::string in_quotes(std::string_view text);
-
-// A value inside a JSON file that knows where it is, so that every error names file and field.
+// A value inside a JSON file that nobody vouches for. It knows where it is, so that every error
+// names file and field.
 class JsonField {
  public:
-  // Throws Error unless the text is a JSON object nested at most 64 deep.
+  // Throws Error unless the text is a JSON object nested at most 64 deep, no key given twice.
   static JsonField parse(std::string_view text, const std::string& file);
   static JsonField read(const std::filesystem::path& file, std::size_t byte_limit);
 
@@ -32,6 +30,10 @@ class JsonField {
   double number(double low, double high) const;
   bool boolean_or(std::string_view key, bool otherwise) const;
   std::string string_or(std::string_view key, std::string_view otherwise) const;
+  std::int64_t integer_or(std::string_view key, std::int64_t low, std::int64_t high,
+                          std::int64_t otherwise) const;
+  double number_or(std::string_view key, double low, double high, double otherwise) const;
+  bool has_null(std::string_view key) const;  // not absent, but null
 
   bool is_string() const { return value_->is_string(); }
   bool is_array() const { return value_->is_array(); }
@@ -44,13 +46,13 @@ class JsonField {
   std::string where() const;  // "<file>: <field>"
   // Throws Error: "<file>: <field>: <problem>".
   [[noreturn]] void fail(std::string_view problem) const;
+  // Throws Error: "<file>: <field>: found <value>, expected <expected>".
+  [[noreturn]] void refuse(std::string_view expected) const;
 
  private:
   JsonField(std::shared_ptr<const nlohmann::json> root, const nlohmann::json* value,
             std::string file, std::string path)
       : root_(std::move(root)), value_(value), file_(std::move(file)), path_(std::move(path)) {}
-
-  [[noreturn]] void fail_type(std::string_view expected) const;
 
   std::shared_ptr<const nlohmann::json> root_;
   const nlohmann::json* value_;
@@ -58,4 +60,4 @@ class JsonField {
   std::string path_;
 };
 
-}  // namespace sinkrouter::text
+}  // namespace sinkrouter

@@ -1,25 +1,46 @@
-#include "text/json_field.h"
+#include "json/json_field.h"
 
-#include <algorithm>
+#include <functional>
+#include <unordered_set>
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/quotes.h"
 
-namespace sinkrouter::text {
+namespace sinkrouter {
 namespace {
 
 constexpr int kMaxDepth = 64;
-constexpr std::size_t kMaxQuoted = 60;
 
 using Json = nlohmann::json;
 
-Json parse_json(std::string_view text, const std::string& file) {
-  const auto limit_depth = [&](int depth, Json::parse_event_t, Json&) {
-    SR_CHECK(depth <= kMaxDepth, kInvalidFile, "{}: nested deeper than {} levels", file, kMaxDepth);
+// Sees every parse event; refuses what a tree of values would silently accept.
+class StrictParse {
+ public:
+  explicit StrictParse(const std::string& file) : file_(file) {}
+
+  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
+    SR_CHECK(depth <= kMaxDepth, kInvalidFile, "{}: nested deeper than {} levels", file_,
+             kMaxDepth);
+    if (event == Json::parse_event_t::object_start) keys_.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys_.pop_back();
+    if (event == Json::parse_event_t::key) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      SR_CHECK(keys_.back().insert(key).second, kInvalidFile, "{}: key {} is given twice", file_,
+               in_quotes(key));
+    }
     return true;
-  };
+  }
+
+ private:
+  const std::string& file_;
+  std::vector<std::unordered_set<std::string>> keys_;  // of the objects that are open
+};
+
+Json parse_json(std::string_view text, const std::string& file) {
+  StrictParse strict(file);
   try {
-    return Json::parse(text, limit_depth);
+    return Json::parse(text, std::ref(strict));
   } catch (const Json::parse_error& error) {
     throw Error(Error::Kind::kInvalidFile, fmt::format("{}: not valid JSON at byte {}: expected a "
                                                        "JSON object",
@@ -32,27 +53,11 @@ Json parse_json(std::string_view text, const std::string& file) {
 
 }  // namespace
 
-std::string in_quotes(std::string_view text) {
-  std::size_t shown = std::min(text.size(), kMaxQuoted);
-  while (shown > 0 && shown < text.size() && (text[shown] & 0xC0) == 0x80) --shown;
-  std::string out = "'";
-  for (const char c : text.substr(0, shown)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7F) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  out += shown < text.size() ? "...'" : "'";
-  return out;
-}
-
 JsonField JsonField::parse(std::string_view text, const std::string& file) {
   auto root = std::make_shared<const Json>(parse_json(text, file));
   const Json* value = root.get();
   JsonField field(std::move(root), value, file, "");
-  if (!value->is_object()) field.fail_type("an object");
+  if (!value->is_object()) field.refuse("an object");
   return field;
 }
 
@@ -62,7 +67,7 @@ JsonField JsonField::read(const std::filesystem::path& file, std::size_t byte_li
 
 JsonField JsonField::at(std::string_view key) const {
   std::optional<JsonField> field = find(key);
-  if (!field) fail(fmt::format("'{}' is missing", key));
+  if (!field) fail(in_quotes(key) + " is missing");
   return *std::move(field);
 }
 
@@ -70,8 +75,8 @@ std::optional<JsonField> JsonField::find(std::string_view key) const {
   const Json& parent = object();
   const auto it = parent.find(key);
   if (it == parent.end() || it->is_null()) return std::nullopt;
-  return JsonField(root_, &*it, file_,
-                   path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key));
+  const std::string name = printable(key);
+  return JsonField(root_, &*it, file_, path_.empty() ? name : fmt::format("{}.{}", path_, name));
 }
 
 std::vector<JsonField> JsonField::items() const {
@@ -84,31 +89,31 @@ std::vector<JsonField> JsonField::items() const {
 }
 
 std::string JsonField::string() const {
-  if (!value_->is_string()) fail_type("a string");
+  if (!value_->is_string()) refuse("a string");
   return value_->get<std::string>();
 }
 
 bool JsonField::boolean() const {
-  if (!value_->is_boolean()) fail_type("true or false");
+  if (!value_->is_boolean()) refuse("true or false");
   return value_->get<bool>();
 }
 
 std::int64_t JsonField::integer(std::int64_t low, std::int64_t high) const {
   const std::string expected = fmt::format("an integer from {} to {}", low, high);
-  if (!value_->is_number_integer()) fail_type(expected);
+  if (!value_->is_number_integer()) refuse(expected);
   const bool too_large = value_->is_number_unsigned() &&
                          value_->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
-  if (too_large) fail_type(expected);
+  if (too_large) refuse(expected);
   const auto number = value_->get<std::int64_t>();
-  if (number < low || number > high) fail_type(expected);
+  if (number < low || number > high) refuse(expected);
   return number;
 }
 
 double JsonField::number(double low, double high) const {
   const std::string expected = fmt::format("a number from {} to {}", low, high);
-  if (!value_->is_number()) fail_type(expected);
+  if (!value_->is_number()) refuse(expected);
   const auto number = value_->get<double>();
-  if (!(number >= low && number <= high)) fail_type(expected);
+  if (!(number >= low && number <= high)) refuse(expected);
   return number;
 }
 
@@ -122,13 +127,30 @@ std::string JsonField::string_or(std::string_view key, std::string_view otherwis
   return field ? field->string() : std::string(otherwise);
 }
 
+std::int64_t JsonField::integer_or(std::string_view key, std::int64_t low, std::int64_t high,
+                                   std::int64_t otherwise) const {
+  const std::optional<JsonField> field = find(key);
+  return field ? field->integer(low, high) : otherwise;
+}
+
+double JsonField::number_or(std::string_view key, double low, double high, double otherwise) const {
+  const std::optional<JsonField> field = find(key);
+  return field ? field->number(low, high) : otherwise;
+}
+
+bool JsonField::has_null(std::string_view key) const {
+  const Json& parent = object();
+  const auto it = parent.find(key);
+  return it != parent.end() && it->is_null();
+}
+
 const Json& JsonField::object() const {
-  if (!value_->is_object()) fail_type("an object");
+  if (!value_->is_object()) refuse("an object");
   return *value_;
 }
 
 const Json& JsonField::array() const {
-  if (!value_->is_array()) fail_type("an array");
+  if (!value_->is_array()) refuse("an array");
   return *value_;
 }
 
@@ -140,7 +162,7 @@ void JsonField::fail(std::string_view problem) const {
   throw Error(Error::Kind::kInvalidFile, fmt::format("{}: {}", where(), problem));
 }
 
-void JsonField::fail_type(std::string_view expected) const {
+void JsonField::refuse(std::string_view expected) const {
   const bool is_short = value_->is_primitive() && !value_->is_string();
   const std::string found = value_->is_string() ? in_quotes(value_->get_ref<const std::string&>())
                             : is_short          ? value_->dump()
@@ -148,4 +170,4 @@ void JsonField::fail_type(std::string_view expected) const {
   fail(fmt::format("found {}, expected {}", found, expected));
 }
 
-}  // namespace sinkrouter::text
+}  // namespace sinkrouter
