@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <system_error>
-#include <vector>
 
-#include "base/check.h"
+#include "base/file.h"
 #include "base/mapped_file.h"
 
 namespace sinkrouter {
@@ -64,16 +62,14 @@ std::string text_fingerprint(std::span<const std::string> texts) {
 }
 
 std::string model_fingerprint(const std::filesystem::path& directory) {
-  std::error_code failure;
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, failure)) {
-    if (entry.is_regular_file() && is_part_of_model(entry.path())) files.push_back(entry.path());
-  }
-  SR_CHECK(!failure, kInvalidFile, "{}: cannot be listed ({})", directory.string(),
-           failure.message());
-  std::sort(files.begin(), files.end());
   Fingerprint fingerprint;
-  for (const auto& file : files) add_file(fingerprint, file);
+  for (const std::string& name : file_names(directory)) {
+    const std::filesystem::path file = directory / name;
+    std::error_code ignored;
+    if (is_part_of_model(file) && std::filesystem::is_regular_file(file, ignored)) {
+      add_file(fingerprint, file);
+    }
+  }
   return fingerprint.hex();
 }
 

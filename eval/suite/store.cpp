@@ -59,7 +59,7 @@ SuiteResult read_file(const std::filesystem::path& file) {
 SuiteStore::SuiteStore(const std::filesystem::path& directory, const SuiteSettings& settings)
     : directory_(made(directory)), lock_(directory_) {
   const std::filesystem::path file = directory_ / kFileName;
-  if (std::filesystem::exists(file)) {
+  if (file_exists(file)) {
     result_ = read_file(file);
     expect_same(file, result_.settings, settings);
     if (result_.settings.code_fingerprint.empty()) {
@@ -67,7 +67,7 @@ SuiteStore::SuiteStore(const std::filesystem::path& directory, const SuiteSettin
     }
     return;
   }
-  SR_CHECK(std::filesystem::is_empty(directory_), kInvalidFile,
+  SR_CHECK(file_names(directory_).empty(), kInvalidFile,
            "{}: holds files but no {}; pass an empty folder, a new one, or one of an earlier run",
            directory_.string(), kFileName);
   result_.settings = settings;

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "base/check.h"
@@ -59,6 +61,25 @@ File& File::operator=(File&& other) noexcept {
 }
 
 std::size_t File::size() const { return static_cast<std::size_t>(status_of(*this).st_size); }
+
+bool file_exists(const std::filesystem::path& path) {
+  std::error_code failure;
+  const bool found = std::filesystem::exists(path, failure);
+  SR_CHECK(!failure, kInvalidFile, "cannot look at {}: {}", path.string(), failure.message());
+  return found;
+}
+
+std::vector<std::string> file_names(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  std::filesystem::directory_iterator entry(directory, failure);
+  for (; !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
+    names.push_back(entry->path().filename().string());
+  }
+  SR_CHECK(!failure, kInvalidFile, "cannot list {}: {}", directory.string(), failure.message());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 std::string read_text_file(const std::filesystem::path& path, std::size_t limit) {
   const File file(path);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace sinkrouter {
 
@@ -26,6 +27,12 @@ class File {
   std::filesystem::path path_;
   int descriptor_ = -1;  // none
 };
+
+// Whether there is anything of this name; throws Error when that cannot be told.
+bool file_exists(const std::filesystem::path& path);
+
+// The names in a directory, sorted; throws Error when it cannot be listed.
+std::vector<std::string> file_names(const std::filesystem::path& directory);
 
 // Reads a text file of at most `limit` bytes; throws Error naming the file otherwise.
 std::string read_text_file(const std::filesystem::path& path, std::size_t limit);

@@ -18,18 +18,6 @@ constexpr std::string_view kSingleFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 constexpr std::string_view kExtension = ".safetensors";
 
-std::vector<std::string> list_files(const std::filesystem::path& directory) {
-  std::vector<std::string> names;
-  std::error_code error;
-  std::filesystem::directory_iterator entry(directory, error);
-  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
-  SR_CHECK(!error, kInvalidFile, "cannot list {}: {}", directory.string(), error.message());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 bool contains(const std::vector<std::string>& sorted_names, std::string_view name) {
   return std::binary_search(sorted_names.begin(), sorted_names.end(), name);
 }
@@ -78,7 +66,7 @@ std::map<std::string, std::string> parse_checkpoint_index(std::string_view json,
 }
 
 Checkpoint::Checkpoint(const std::filesystem::path& directory) : directory_(directory) {
-  const std::vector<std::string> names = list_files(directory);
+  const std::vector<std::string> names = file_names(directory);
   if (sinkrouter::contains(names, kSingleFile)) {
     add_file(directory / kSingleFile);
   } else if (sinkrouter::contains(names, kIndexFile)) {

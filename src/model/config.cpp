@@ -200,7 +200,7 @@ LlamaConfig load_llama_config(const std::filesystem::path& directory) {
   SR_CHECK(std::filesystem::is_directory(directory, error), kInvalidFile,
            "{} is not a directory, expected a Hugging Face checkpoint", directory.string());
   const std::filesystem::path path = directory / "config.json";
-  SR_CHECK(std::filesystem::exists(path, error), kInvalidFile,
+  SR_CHECK(file_exists(path), kInvalidFile,
            "{} has no config.json, expected a Hugging Face checkpoint", directory.string());
   return parse_llama_config(read_text_file(path, kMaxConfigBytes), path.string());
 }

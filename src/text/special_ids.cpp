@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/file.h"
 #include "base/quotes.h"
 #include "json/json_field.h"
 #include "text/loaded_tokenizer.h"
@@ -10,7 +11,7 @@ namespace {
 constexpr std::size_t kMaxFileBytes = std::size_t{16} << 20;
 
 std::optional<JsonField> read_if_present(const std::filesystem::path& file) {
-  if (!std::filesystem::exists(file)) return std::nullopt;
+  if (!file_exists(file)) return std::nullopt;
   return JsonField::read(file, kMaxFileBytes);
 }
 

@@ -39,11 +39,11 @@ constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
 
 text::LoadedTokenizer load_file(const std::filesystem::path& directory) {
   const auto json = directory / "tokenizer.json";
-  if (std::filesystem::exists(json)) {
+  if (file_exists(json)) {
     return text::parse_tokenizer_json(read_text_file(json, kMaxFileBytes), json.string());
   }
   const auto model = directory / "tokenizer.model";
-  SR_CHECK(std::filesystem::exists(model), kInvalidFile,
+  SR_CHECK(file_exists(model), kInvalidFile,
            "{}: no tokenizer, expected tokenizer.json or tokenizer.model", directory.string());
   const std::string content = read_text_file(model, kMaxFileBytes);
   SR_CHECK(!content.empty(), kInvalidFile, "{}: empty, expected a tokenizer", model.string());

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sinkrouter/error.h"
 
@@ -135,6 +136,25 @@ TEST_F(MappedFileTest, AnotherFileInItsPlaceIsNoCut) {
   fs::rename(write("new", "new"), path("model"));
   EXPECT_NO_THROW(file.require_whole());
   EXPECT_EQ(text_of(file), "the old one");
+}
+
+TEST_F(MappedFileTest, TellsWhetherAFileExists) {
+  EXPECT_TRUE(file_exists(write("here", "")));
+  EXPECT_FALSE(file_exists(path("absent")));
+  EXPECT_FALSE(file_exists(path("here") / "below"));
+  fs::create_symlink("absent", path("dangling"));
+  EXPECT_FALSE(file_exists(path("dangling")));
+  fs::create_symlink("loop", path("loop"));
+  expect_refused([&] { file_exists(path("loop")); }, path("loop"), "Too many levels");
+}
+
+TEST_F(MappedFileTest, ListsTheNamesInADirectory) {
+  EXPECT_TRUE(file_names(path("")).empty());
+  fs::create_symlink("b", write("c", "").parent_path() / "b");
+  fs::create_directory(path("a"));
+  EXPECT_EQ(file_names(path("")), (std::vector<std::string>{"a", "b", "c"}));
+  expect_refused([&] { file_names(path("absent")); }, path("absent"), "No such file");
+  expect_refused([&] { file_names(path("c")); }, path("c"), "Not a directory");
 }
 
 TEST_F(MappedFileTest, RefusesWhatIsNotAFileItCanRead) {

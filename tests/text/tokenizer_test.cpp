@@ -253,6 +253,18 @@ TEST_F(SpecialIdsTest, BrokenConfigurationIsAClearError) {
   EXPECT_NE(load_error().find("bos_token_id is 5000"), std::string::npos);
 }
 
+TEST_F(SpecialIdsTest, LinksThatLeadNowhereAreClearErrors) {
+  for (const char* name : {"config.json", "generation_config.json", "tokenizer_config.json",
+                           "tokenizer.json", "tokenizer.model"}) {
+    const std::filesystem::path file = directory_.path() / name;
+    std::filesystem::remove(file);
+    std::filesystem::create_symlink(name, file);  // to itself
+    const std::string message = load_error();
+    EXPECT_NE(message.find("cannot look at " + file.string()), std::string::npos) << message;
+    std::filesystem::remove(file);
+  }
+}
+
 TEST(TokenizerTest, DirectoriesWithoutATokenizerAreErrors) {
   const TemporaryDirectory directory;
   EXPECT_THROW(Tokenizer::load(directory.path()), Error);
