@@ -4,8 +4,8 @@ include(GNUInstallDirs)
 
 add_library(sr_options INTERFACE)
 target_compile_features(sr_options INTERFACE cxx_std_20)
-target_compile_options(sr_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
-                                            -Wno-psabi)
+target_compile_options(sr_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-psabi>)
 if(SINKROUTER_SANITIZE)
   target_compile_options(sr_options INTERFACE -fsanitize=${SINKROUTER_SANITIZE}
                                               -fno-sanitize-recover=all -fno-omit-frame-pointer)
