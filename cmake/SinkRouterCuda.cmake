@@ -22,8 +22,8 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
 # What sources in CUDA need beside sr_options: line numbers for profilers, and
-# fmt's compile-time check of formats off, which nvcc's front end cannot evaluate.
+# constexpr in fmt on, which fmt turns off under nvcc while its checks of formats need it.
 add_library(sr_options_cuda INTERFACE)
-target_compile_definitions(sr_options_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:FMT_CONSTEVAL=>)
+target_compile_definitions(sr_options_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
 target_compile_options(sr_options_cuda INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --expt-relaxed-constexpr>)
