@@ -17,10 +17,13 @@ constexpr DType kCacheTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr DType kWeightTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr int kHeadDims[] = {64, 80, 96, 128};
 
-constexpr auto cpu_table() {
+constexpr DType kDeviceCacheTypes[] = {DType::kBF16, DType::kF16};
+constexpr int kMostDeviceGroup = 16;
+
+constexpr auto full_table() {
   std::array<KernelDescriptor,
              std::size(kAttentionOps) * std::size(kCacheTypes) * std::size(kHeadDims) +
-                 std::size(kWeightTypes)>
+                 std::size(kWeightTypes) + std::size(kDeviceCacheTypes) * std::size(kHeadDims)>
       table{};
   std::size_t next = 0;
   for (KernelOp op : kAttentionOps) {
@@ -29,10 +32,15 @@ constexpr auto cpu_table() {
     }
   }
   for (DType dtype : kWeightTypes) table[next++] = {KernelOp::kLinear, "cpu", dtype, kAny, kAny};
+  for (DType dtype : kDeviceCacheTypes) {
+    for (int head_dim : kHeadDims) {
+      table[next++] = {KernelOp::kDecodeAttention, "cuda", dtype, head_dim, kMostDeviceGroup};
+    }
+  }
   return table;
 }
 
-constexpr auto kTable = cpu_table();
+constexpr auto kTable = full_table();
 
 std::string_view op_name(KernelOp op) {
   switch (op) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,10 @@ class PagedCache {
   void poison_row(int sequence, int kv_head, int token);
 
   const KvView& view() const { return view_; }
+  // Everything the view points at, to copy it elsewhere.
+  std::span<const std::byte> keys() const { return keys_; }
+  std::span<const std::byte> values() const { return values_; }
+  std::span<const std::int32_t> page_table() const { return page_table_; }
 
  private:
   void put(std::vector<std::byte>& rows, std::int64_t index, float value);
@@ -50,6 +55,8 @@ class Lists {
   void choose(int sequence, int kv_head, double share, Rng& rng);
   std::vector<int> tokens(int sequence, int kv_head) const;  // those the list names
   const GranuleLists& view() const { return view_; }
+  std::span<const std::int32_t> granules() const { return granules_; }
+  std::span<const std::int32_t> counts() const { return counts_; }
 
  private:
   KvView kv_;
