@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "base/function_ref.h"
+
+namespace sinkrouter::gpu_bench {
+
+struct Timing {
+  double median_us = 0;  // of one launch
+  double least_us = 0;
+};
+
+// Captures launch(0) ... launch(launches - 1) in one CUDA graph and times replays of it.
+Timing time_in_graph(int launches, FunctionRef<void(int, cudaStream_t)> launch);
+
+}  // namespace sinkrouter::gpu_bench
