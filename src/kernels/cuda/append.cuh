@@ -5,7 +5,7 @@
 #include <cuda_fp8.h>
 
 #include "kernels/cuda/append.h"
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/router_device.cuh"
 
 namespace sinkrouter::cuda {
 

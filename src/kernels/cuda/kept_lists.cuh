@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/router_device.cuh"
 
 // Parts of lists that no estimate decides on, written by a whole CTA.
 namespace sinkrouter::cuda {

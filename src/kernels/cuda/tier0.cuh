@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/router_device.cuh"
 
 // Tier 0: block scores from moments, the kept set's log-sum-exp, queries as sketches meet them.
 namespace sinkrouter::cuda {

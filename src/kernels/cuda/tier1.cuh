@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/router_device.cuh"
 
 // Tier 1: estimated logits of the rows of listed blocks, from their sketches. Codes meet queries in
 // 8-bit integers on the tensor cores, so that sums are exact.

@@ -11,11 +11,15 @@
 #include <vector>
 
 #include "base/rng.h"
-#include "device_memory.h"
-#include "fill.h"
+#include "graph_timer.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/read_memory.h"
 #include "kernels/cuda/router_step.h"
+#include "router_fill.h"
 
-namespace sinkrouter::cuda {
+namespace sinkrouter::gpu_bench {
+
+using namespace cuda;  // the router
 namespace {
 
 constexpr int kQHeads = 32;
@@ -30,7 +34,7 @@ constexpr float kCodeScale = 1.0f / 64;
 template <typename T>
 T* allocate(std::int64_t count) {
   void* memory = nullptr;
-  require(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
+  cuda::check(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
   return static_cast<T*>(memory);
 }
 
@@ -69,20 +73,21 @@ Layers make_layers(int length) {
   l.sketch_scales = allocate<Float16>(l.count * l.blocks * kBlockSize);
   const std::int64_t key_bytes = l.pages * kKvHeads * kPage * kDim * 2;
   l.keys = allocate<char>(key_bytes);
-  require(fill_random(reinterpret_cast<std::uint32_t*>(l.keys), key_bytes / 4, 7, 0x80ff80ffu,
-                      0x3f003f00u),
-          "fill");
+  cuda::check(fill_bits(reinterpret_cast<std::uint32_t*>(l.keys), key_bytes / 4, 7, 0x80ff80ffu,
+                        0x3f003f00u),
+              "fill");
   // Means are normal, deviations are what the sketches' codes have: 2 times 1.118.
-  require(fill_normal_codes(l.codes, l.count * l.blocks * 2 * kDim, 11, 1.0f / kCodeScale, 2 * kDim,
-                            kDim),
-          "fill");
+  cuda::check(fill_normal_codes(l.codes, l.count * l.blocks * 2 * kDim, 11, 1.0f / kCodeScale,
+                                2 * kDim, kDim),
+              "fill");
   std::vector<float> scales(l.count * l.blocks, kCodeScale * 1.0f);
-  require(cudaMemcpy(l.scales, scales.data(), scales.size() * 4, cudaMemcpyHostToDevice), "copy");
-  require(fill_random(l.sketch_codes, l.count * l.blocks * (kDim / 16) * kBlockSize, 13,
-                      0xffffffffu, 0),
-          "fill");
+  cuda::check(cudaMemcpy(l.scales, scales.data(), scales.size() * 4, cudaMemcpyHostToDevice),
+              "copy");
+  cuda::check(
+      fill_bits(l.sketch_codes, l.count * l.blocks * (kDim / 16) * kBlockSize, 13, 0xffffffffu, 0),
+      "fill");
   std::vector<std::uint16_t> row_scales(l.count * l.blocks * kBlockSize, 0x3b27);  // 0.894
-  require(
+  cuda::check(
       cudaMemcpy(l.sketch_scales, row_scales.data(), row_scales.size() * 2, cudaMemcpyHostToDevice),
       "copy");
   Rng rng(3);
@@ -90,9 +95,9 @@ Layers make_layers(int length) {
   std::iota(table.begin(), table.end(), 0);
   for (std::int64_t i = l.pages - 1; i > 0; --i) std::swap(table[i], table[rng.below(i + 1)]);
   l.table = allocate<std::int32_t>(l.pages);
-  require(cudaMemcpy(l.table, table.data(), l.pages * 4, cudaMemcpyHostToDevice), "copy");
+  cuda::check(cudaMemcpy(l.table, table.data(), l.pages * 4, cudaMemcpyHostToDevice), "copy");
   l.lengths = allocate<std::int32_t>(1);
-  require(cudaMemcpy(l.lengths, &length, 4, cudaMemcpyHostToDevice), "copy");
+  cuda::check(cudaMemcpy(l.lengths, &length, 4, cudaMemcpyHostToDevice), "copy");
   // A Hadamard matrix over sqrt(128).
   std::vector<float> rotation(kDim * kDim);
   for (int i = 0; i < kDim; ++i) {
@@ -100,20 +105,20 @@ Layers make_layers(int length) {
       rotation[i * kDim + j] = (__builtin_popcount(i & j) % 2 ? -1.0f : 1.0f) / std::sqrt(128.0f);
   }
   l.rotation = allocate<float>(kDim * kDim);
-  require(cudaMemcpy(l.rotation, rotation.data(), rotation.size() * 4, cudaMemcpyHostToDevice),
-          "copy");
+  cuda::check(cudaMemcpy(l.rotation, rotation.data(), rotation.size() * 4, cudaMemcpyHostToDevice),
+              "copy");
   std::vector<float> queries(l.count * kQHeads * kDim);
   for (float& q : queries) q = rng.normal();
   l.queries = allocate<float>(queries.size());
-  require(cudaMemcpy(l.queries, queries.data(), queries.size() * 4, cudaMemcpyHostToDevice),
-          "copy");
+  cuda::check(cudaMemcpy(l.queries, queries.data(), queries.size() * 4, cudaMemcpyHostToDevice),
+              "copy");
   l.limits = {1, kQHeads, kKvHeads, kDim, length, kWindow, 1};
   l.lists = allocate<std::int32_t>(std::int64_t{kKvHeads} * length);
   l.counts = allocate<std::int32_t>(kKvHeads);
   l.routed = allocate<std::uint8_t>(kKvHeads);
   const std::int64_t work_bytes = router_workspace_bytes(l.limits);
   l.work = allocate<char>(work_bytes);
-  require(cudaMemset(l.work, 0, work_bytes), "memset");
+  cuda::check(cudaMemset(l.work, 0, work_bytes), "memset");
   return l;
 }
 
@@ -159,44 +164,18 @@ RouterStep step_of(const Layers& l, int layer, int granule, float sharpness, flo
   return step;
 }
 
-// Mean microseconds of one call of `launch(layer)`, all layers in a graph, median of replays.
+// Microseconds of one call of `launch(layer)`, going round the layers.
 double time_layers(int layers, const std::function<cudaError_t(int, cudaStream_t)>& launch) {
-  cudaStream_t stream;
-  cudaGraph_t graph;
-  cudaGraphExec_t instance;
-  require(cudaStreamCreate(&stream), "stream");
-  require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
-  for (int repeat = 0; repeat < 4; ++repeat) {
-    for (int layer = 0; layer < layers; ++layer) require(launch(layer, stream), "launch");
-  }
-  require(cudaStreamEndCapture(stream, &graph), "end capture");
-  require(cudaGraphInstantiate(&instance, graph, 0), "instantiate");
-  cudaEvent_t start, stop;
-  require(cudaEventCreate(&start), "event");
-  require(cudaEventCreate(&stop), "event");
-  std::vector<float> times;
-  for (int i = 0; i < 25; ++i) {
-    require(cudaEventRecord(start, stream), "record");
-    require(cudaGraphLaunch(instance, stream), "graph");
-    require(cudaEventRecord(stop, stream), "record");
-    require(cudaStreamSynchronize(stream), "synchronize");
-    float ms = 0;
-    require(cudaEventElapsedTime(&ms, start, stop), "elapsed");
-    if (i >= 5) times.push_back(ms);
-  }
-  std::sort(times.begin(), times.end());
-  cudaEventDestroy(start);
-  cudaEventDestroy(stop);
-  cudaGraphExecDestroy(instance);
-  cudaGraphDestroy(graph);
-  cudaStreamDestroy(stream);
-  return 1e3 * times[times.size() / 2] / (4 * layers);
+  return time_in_graph(
+             4 * layers,
+             [&](int i, cudaStream_t stream) { cuda::check(launch(i % layers, stream), "launch"); })
+      .median_us;
 }
 
 double fraction(const std::int32_t* counts, double of) {
   std::int32_t host[kKvHeads];
-  require(cudaDeviceSynchronize(), "synchronize");
-  require(cudaMemcpy(host, counts, sizeof(host), cudaMemcpyDeviceToHost), "copy");
+  cuda::check(cudaDeviceSynchronize(), "synchronize");
+  cuda::check(cudaMemcpy(host, counts, sizeof(host), cudaMemcpyDeviceToHost), "copy");
   return std::accumulate(host, host + kKvHeads, 0.0) / kKvHeads / of;
 }
 
@@ -208,8 +187,8 @@ void bench(int length, std::FILE* json, bool first) {
   for (int i = 0; i < 14; ++i) {
     const float middle = (low + high) / 2;
     const RouterStep step = step_of(l, 0, 1, sharpness, std::exp(middle), 1.0f);
-    require(launch_tier0(step, l.limits, nullptr), "tier0");
-    require(launch_select_blocks(step, l.limits, nullptr), "select");
+    cuda::check(launch_tier0(step, l.limits, nullptr), "tier0");
+    cuda::check(launch_select_blocks(step, l.limits, nullptr), "select");
     (fraction(step.workspace.block_counts, length / kBlockSize) > kBlockShare ? low : high) =
         middle;
   }
@@ -219,14 +198,14 @@ void bench(int length, std::FILE* json, bool first) {
     const float middle = (low + high) / 2;
     const RouterStep step =
         step_of(l, 0, 1, sharpness, std::exp(middle), for_blocks / std::exp(middle));
-    require(launch_router(step, l.limits, nullptr), "router");
+    cuda::check(launch_router(step, l.limits, nullptr), "router");
     (fraction(l.counts, length) > kRowShare ? low : high) = middle;
   }
   const float epsilon = std::exp(high);
   const float share = for_blocks / epsilon;
   {
     const RouterStep step = step_of(l, 0, 1, sharpness, epsilon, share);
-    require(launch_router(step, l.limits, nullptr), "router");
+    cuda::check(launch_router(step, l.limits, nullptr), "router");
     const double rows = fraction(l.counts, length);
     const double blocks = fraction(step.workspace.block_counts, length / kBlockSize);
     std::printf(
@@ -256,11 +235,12 @@ void bench(int length, std::FILE* json, bool first) {
   const std::int64_t dense_bytes = std::int64_t{length} * kKvHeads * kDim * 2 * 2;
   const std::int64_t words =
       std::min<std::int64_t>(dense_bytes / 2, l.pages * kKvHeads * kPage * kDim * 2) / 16;
-  std::uint32_t* sink = allocate<std::uint32_t>(1);
+  std::uint32_t* sum = allocate<std::uint32_t>(1);
   const double half = time_layers(1, [&](int, cudaStream_t s) {
-    return read_all(static_cast<const uint4*>(l.keys), words, sink, s);
+    read_memory(l.keys, words * 16, sum, s);
+    return cudaSuccess;
   });
-  cudaFree(sink);
+  cudaFree(sum);
   const double tier0_bytes = static_cast<double>(l.blocks) * (2 * kDim + 4);
   const double tier1_bytes = static_cast<double>(l.blocks) * kBlockShare * 32 * (kDim / 4 + 2);
   std::printf("  %-34s %9s %9s\n", "stage", "us", "GB/s");
@@ -288,7 +268,7 @@ void bench(int length, std::FILE* json, bool first) {
 }
 
 }  // namespace
-}  // namespace sinkrouter::cuda
+}  // namespace sinkrouter::gpu_bench
 
 int main(int argc, char** argv) {
   std::vector<int> contexts;
@@ -302,13 +282,13 @@ int main(int argc, char** argv) {
   }
   if (contexts.empty()) contexts = {32768, 131072, 524288};
   cudaDeviceProp properties;
-  sinkrouter::cuda::require(cudaGetDeviceProperties(&properties, 0), "device");
+  sinkrouter::cuda::check(cudaGetDeviceProperties(&properties, 0), "device");
   std::printf(
       "%s, %d multiprocessors; 32 q heads, 8 KV heads, d 128, batch 1, bf16, 2-bit sketches\n",
       properties.name, properties.multiProcessorCount);
   if (json != nullptr) std::fprintf(json, "[");
   for (std::size_t i = 0; i < contexts.size(); ++i)
-    sinkrouter::cuda::bench(contexts[i], json, i == 0);
+    sinkrouter::gpu_bench::bench(contexts[i], json, i == 0);
   if (json != nullptr) {
     std::fprintf(json, "]\n");
     std::fclose(json);

@@ -1,8 +1,8 @@
-#include "fill.h"
+#include "router_fill.h"
 
 #include <cuda_fp8.h>
 
-namespace sinkrouter::cuda {
+namespace sinkrouter::gpu_bench {
 namespace {
 
 __device__ std::uint64_t mixed(std::uint64_t z) {
@@ -34,28 +34,10 @@ __global__ void codes_kernel(std::uint8_t* codes, std::int64_t count, std::uint6
   }
 }
 
-__global__ void __launch_bounds__(512)
-    read_kernel(const uint4* words, std::int64_t count, std::uint32_t* sink) {
-  constexpr int kAhead = 8;
-  std::uint32_t sum = 0;
-  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = blockIdx.x * std::int64_t{blockDim.x} + threadIdx.x; i < count;
-       i += kAhead * stride) {
-    uint4 piece[kAhead];
-#pragma unroll
-    for (int k = 0; k < kAhead; ++k) {
-      piece[k] = i + k * stride < count ? __ldcs(words + i + k * stride) : uint4{};
-    }
-#pragma unroll
-    for (int k = 0; k < kAhead; ++k) sum ^= piece[k].x ^ piece[k].y ^ piece[k].z ^ piece[k].w;
-  }
-  if (sum == 0x12345678u) *sink = sum;
-}
-
 }  // namespace
 
-cudaError_t fill_random(std::uint32_t* words, std::int64_t count, std::uint64_t seed,
-                        std::uint32_t mask, std::uint32_t set) {
+cudaError_t fill_bits(std::uint32_t* words, std::int64_t count, std::uint64_t seed,
+                      std::uint32_t mask, std::uint32_t set) {
   random_kernel<<<1024, 256>>>(words, count, seed, mask, set);
   return cudaGetLastError();
 }
@@ -66,10 +48,4 @@ cudaError_t fill_normal_codes(std::uint8_t* codes, std::int64_t count, std::uint
   return cudaGetLastError();
 }
 
-cudaError_t read_all(const uint4* words, std::int64_t count, std::uint32_t* sink,
-                     cudaStream_t stream) {
-  read_kernel<<<132 * 4, 512, 0, stream>>>(words, count, sink);
-  return cudaGetLastError();
-}
-
-}  // namespace sinkrouter::cuda
+}  // namespace sinkrouter::gpu_bench
