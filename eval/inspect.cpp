@@ -5,6 +5,8 @@
 
 #include "base/check.h"
 #include "eval/fixed_point/observer.h"
+#include "eval/observer_guard.h"
+#include "eval/row_masses.h"
 #include "eval/tokens.h"
 
 namespace sinkrouter {
@@ -41,7 +43,7 @@ class Totals {
         epsilon_(epsilon),
         heads_(static_cast<std::size_t>(model.layers) * model.q_heads),
         groups_(static_cast<std::size_t>(model.layers) * model.kv_heads),
-        masses_(static_cast<std::size_t>(context)) {
+        masses_(context) {
     for (GroupTotals& group : groups_) group.row_mass.resize(static_cast<std::size_t>(context));
   }
 
@@ -52,50 +54,28 @@ class Totals {
   void observe(const AttentionObservation& seen) {
     for (int kv_head = 0; kv_head < kv_heads_; ++kv_head) {
       GroupTotals& group = groups_[static_cast<std::size_t>(seen.layer) * kv_heads_ + kv_head];
-      const std::span<const std::int32_t> list = seen.list(kv_head);
       group.routed += seen.routed[kv_head] != 0 ? 1 : 0;
-      group.read_share += rows_on(list, seen) / static_cast<double>(seen.length);
+      group.read_share += static_cast<double>(rows_on_list(seen, kv_head)) / seen.length;
       for (int i = 0; i < group_size_; ++i) {
         const int head = kv_head * group_size_ + i;
-        observe_head(seen, list, head, group,
+        observe_head(seen, kv_head, head, group,
                      heads_[static_cast<std::size_t>(seen.layer) * q_heads_ + head]);
       }
     }
   }
 
  private:
-  static double rows_on(std::span<const std::int32_t> list, const AttentionObservation& seen) {
-    std::int64_t rows = 0;
-    for (std::int32_t granule : list) {
-      const std::int64_t first = std::int64_t{granule} * seen.granule;
-      rows += std::min<std::int64_t>(seen.granule, seen.length - first);
-    }
-    return static_cast<double>(rows);
-  }
-
-  void observe_head(const AttentionObservation& seen, std::span<const std::int32_t> list, int head,
-                    GroupTotals& group, HeadTotals& totals) {
-    const float* logits = seen.logits.data() + head * seen.logit_stride;
-    for (int row = 0; row < seen.length; ++row) {
-      masses_[row] = std::exp(logits[row] - seen.lse[head]);
-      group.row_mass[row] += masses_[row];
-    }
-    double all = 0;
-    for (int row = 0; row < seen.length; ++row) all += masses_[row];
-    double read = 0;
-    for (std::int32_t granule : list) {
-      const int first = granule * seen.granule;
-      for (int row = first; row < std::min(first + seen.granule, seen.length); ++row) {
-        read += masses_[row];
-      }
-    }
+  void observe_head(const AttentionObservation& seen, int kv_head, int head, GroupTotals& group,
+                    HeadTotals& totals) {
+    masses_.fill(seen, head);
+    const std::span<const float> rows = masses_.rows();
+    for (std::size_t row = 0; row < rows.size(); ++row) group.row_mass[row] += rows[row];
     for (int row = 0; row < std::min(kSinkBlock, seen.length); ++row) {
-      totals.sink_block_mass += masses_[row];
+      totals.sink_block_mass += rows[row];
     }
-    // From sums of the same terms, so that reading everything leaves exactly nothing.
-    const double unread = std::max(0.0, 1.0 - read / all);
-    totals.sink_mass += masses_[0];
-    totals.sunk += masses_[0] > kDormantMass ? 1 : 0;
+    const double unread = masses_.unread(seen, kv_head);
+    totals.sink_mass += rows[0];
+    totals.sunk += rows[0] > kDormantMass ? 1 : 0;
     totals.unread_mass += unread;
     totals.unread_mass_max = std::max(totals.unread_mass_max, unread);
     totals.over_epsilon += unread > epsilon_ ? 1 : 0;
@@ -110,7 +90,7 @@ class Totals {
   std::vector<HeadTotals> heads_;
   std::vector<GroupTotals> groups_;
   std::vector<float> unread_masses_;
-  std::vector<float> masses_;  // [context], of the head at hand
+  RowMasses masses_;  // of the head at hand
 };
 
 std::vector<SinkReport> find_sinks(const Engine& engine, std::span<const int> text,
@@ -192,20 +172,6 @@ void fill_heads(InspectReport& report, const Totals& totals) {
   report.sunk_share =
       static_cast<double>(sunk) / (tokens * static_cast<double>(totals.heads().size()));
 }
-
-// Takes the observer off again however the observed work ends.
-class ObserverGuard {
- public:
-  ObserverGuard(Engine& engine, AttentionObserver observer) : engine_(engine) {
-    engine_.set_attention_observer(std::move(observer));
-  }
-  ~ObserverGuard() { engine_.set_attention_observer({}); }
-  ObserverGuard(const ObserverGuard&) = delete;
-  ObserverGuard& operator=(const ObserverGuard&) = delete;
-
- private:
-  Engine& engine_;
-};
 
 }  // namespace
 

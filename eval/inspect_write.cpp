@@ -1,6 +1,3 @@
-#include <system_error>
-
-#include "base/check.h"
 #include "eval/fixed_point/pictures.h"
 #include "eval/whole_file.h"
 #include "sinkrouter/inspect.h"
@@ -9,11 +6,7 @@ namespace sinkrouter {
 
 std::vector<std::string> write_report(const InspectReport& report,
                                       const std::filesystem::path& directory) {
-  std::error_code failure;
-  std::filesystem::create_directories(directory, failure);
-  SR_CHECK(!failure && std::filesystem::is_directory(directory), kInvalidFile,
-           "{}: cannot be made a folder ({})", directory.string(),
-           failure ? failure.message() : "a file of that name exists");
+  make_folder(directory);
   std::vector<std::string> written;
   const auto write = [&](const std::string& name, std::string_view content) {
     write_whole_file(directory / name, content);

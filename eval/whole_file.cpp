@@ -9,6 +9,14 @@
 
 namespace sinkrouter {
 
+void make_folder(const std::filesystem::path& directory) {
+  std::error_code failure;
+  std::filesystem::create_directories(directory, failure);
+  SR_CHECK(!failure && std::filesystem::is_directory(directory), kInvalidFile,
+           "{}: cannot be made a folder ({})", directory.string(),
+           failure ? failure.message() : "a file of that name exists");
+}
+
 void write_whole_file(const std::filesystem::path& path, std::string_view content) {
   const std::filesystem::path draft =
       path.string() + fmt::format(".{}.tmp", static_cast<long>(getpid()));

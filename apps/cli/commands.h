@@ -13,6 +13,7 @@ void add_generate(CLI::App& parent, Chosen& chosen);
 void add_compare(CLI::App& parent, Chosen& chosen);
 void add_eval_needle(CLI::App& parent, Chosen& chosen);
 void add_eval_perplexity(CLI::App& parent, Chosen& chosen);
+void add_eval_drift(CLI::App& parent, Chosen& chosen);
 void add_eval_suite(CLI::App& parent, Chosen& chosen);
 void add_bench_attention(CLI::App& parent, Chosen& chosen);
 void add_bench_decode(CLI::App& parent, Chosen& chosen);

@@ -85,6 +85,7 @@ void add_commands(CLI::App& app, Chosen& chosen) {
   add_eval_needle(*eval, chosen);
   add_eval_perplexity(*eval, chosen);
   add_eval_suite(*eval, chosen);
+  add_eval_drift(*eval, chosen);
   CLI::App* bench = app.add_subcommand("bench", "timings beside the machine's read bandwidth");
   bench->require_subcommand(1);
   add_bench_attention(*bench, chosen);

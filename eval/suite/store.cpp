@@ -13,11 +13,7 @@ constexpr const char* kFileName = "suite.json";
 constexpr std::size_t kLargestFile = std::size_t{1} << 28;  // bytes
 
 std::filesystem::path made(const std::filesystem::path& directory) {
-  std::error_code failure;
-  std::filesystem::create_directories(directory, failure);
-  SR_CHECK(!failure && std::filesystem::is_directory(directory), kInvalidFile,
-           "{}: cannot be made a folder ({})", directory.string(),
-           failure ? failure.message() : "a file of that name exists");
+  make_folder(directory);
   return directory;
 }
 

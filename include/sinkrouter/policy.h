@@ -27,7 +27,7 @@ struct PolicyOptions {
   float block_share = 0.1f;  // of epsilon that margin may leave in blocks whose rows it does not
                              // look at, in (0, 1]; granule 1 only
   int window = 64;           // last tokens always read, >= 1
-  int granule = 32;          // rows a list entry names: 1, or a divisor of the page size
+  int granule = 1;           // rows a list entry names: 1, or a divisor of the page size
   float audit_share = 1.0f / 64;  // of margin's decisions that are checked by reading everything
   float tau = 0.5f;               // cosine threshold, in [-1, 1]
 

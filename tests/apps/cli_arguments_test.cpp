@@ -13,8 +13,9 @@ namespace {
 using Words = std::vector<std::string>;
 
 const std::vector<Words> kCommands{
-    {"generate"},      {"compare"},         {"eval", "needle"},     {"eval", "perplexity"},
-    {"eval", "suite"}, {"bench", "decode"}, {"bench", "attention"}, {"inspect"},
+    {"generate"},      {"compare"},       {"eval", "needle"},  {"eval", "perplexity"},
+    {"eval", "suite"}, {"eval", "drift"}, {"bench", "decode"}, {"bench", "attention"},
+    {"inspect"},
 };
 
 Words operator+(Words words, const Words& more) {
@@ -168,6 +169,10 @@ TEST_F(CliArguments, EvalAndBenchOptionsAreChecked) {
   expect_failure(suite + Words{"perplexity-code", "--contexts", "1024"}, 2, "--code");
   expect_failure(suite + Words{"needle", "--code", "no/such/code"}, 1, "no/such/code");
   EXPECT_FALSE(std::filesystem::exists("no"));
+  const Words drift{"eval", "drift", "--model", model(), "--out", "no/such/folder"};
+  expect_failure(drift, 2, "--code");
+  expect_failure(drift + Words{"--code", "no/such/code"}, 1, "no/such/code");
+  EXPECT_FALSE(std::filesystem::exists("no"));
   const Words perplexity{"eval", "perplexity", "--model", model(), "--context", "128"};
   expect_failure(perplexity + Words{"--tokens", "128"}, 2, "tokens");
   expect_failure({"bench", "attention", "--shape", "cube"}, 2, "cube");
@@ -200,6 +205,11 @@ TEST_F(CliArguments, TextsThatAreTooShortOrNotUtf8Fail) {
   expect_failure(
       {"eval", "needle", "--model", model(), "--context", "512", "--samples", "2", "--text", text},
       2, "--text");
+  const Words drift{"eval",           "drift",     "--model", model(),  "--out",
+                    "no/such/folder", "--context", "128",     "--code", text};
+  expect_failure(drift + Words{"--tokens", "16"}, 2, "tokens");
+  expect_failure(drift + Words{"--tokens", "100"}, 2, "code");
+  EXPECT_FALSE(std::filesystem::exists("no"));
   expect_failure({"eval", "perplexity", "--model", model(), "--context", "512", "--text", text}, 2,
                  "--text");
   expect_failure({"bench", "decode", "--model", model(), "--context", "512", "--text", text}, 2,

@@ -170,6 +170,27 @@ TEST_F(CliCommands, EvalNeedleDecodesTheEndOfDocumentsUnderThePolicy) {
   EXPECT_GT(read, 1.1 * read_late);  // the shorter a sequence, the more of it is kept
 }
 
+TEST_F(CliCommands, EvalDriftJudgesEveryStep) {
+  const TemporaryDirectory folder;
+  const std::string code = folder.path() / "code.txt";
+  std::ofstream(code) << long_text();
+  const std::string out = folder.path() / "drift";
+  const Words words = on_model(
+      {"eval", "drift", "--context", "200", "--tokens", "90", "--code", code, "--out", out});
+  const Json everything = json_of(words + Words{"--policy", "dense"});
+  ASSERT_EQ(everything.at("steps").size(), 5u * 90);
+  EXPECT_EQ(everything.at("violation_rate"), 0.0);
+  EXPECT_EQ(everything.at("segments").at(4).at("recovered_after"), 0);
+  const Json little = json_of(words + Words{"--policy", "streaming"});
+  EXPECT_GT(little.at("violation_rate"), 0.5);  // random weights attend evenly
+  EXPECT_EQ(little.at("segments").at(0).at("recovered_after"), -1);
+  EXPECT_LT(little.at("steps").back().at("rows_read"), 0.5);
+  std::ifstream picture(out + "/drift.svg");
+  const std::string svg{std::istreambuf_iterator<char>(picture), {}};
+  EXPECT_NE(svg.find("one token"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(out + "/drift.json"));
+}
+
 TEST_F(CliCommands, EvalPerplexityComparesWithDense) {
   const Json json = json_of(on_model({"eval", "perplexity", "--context", "300", "--tokens", "40",
                                       "--samples", "2", "--policy", "margin:epsilon=0,streaming"}));
