@@ -29,6 +29,7 @@ inline void add_policy(Json& json, const PolicyOptions& policy) {
   json["audit_share"] = as_written(policy.audit_share);
   json["block_share"] = as_written(policy.block_share);
   json["tau"] = as_written(policy.tau);
+  json["budget"] = as_written(policy.budget);
 }
 
 inline void add_reads(Json& json, const ReadStats& reads) {

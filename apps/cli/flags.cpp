@@ -44,6 +44,7 @@ std::unique_ptr<Engine> EngineFlags::open(std::span<const PolicyOptions> policie
   options.kv_dtype = parse_dtype(kv_dtype_);
   options.page_size = page_size_;
   options.sketch_bits = sketch_bits_.value_or(needed_sketch_bits(policies));
+  options.key_boxes = needs_key_boxes(policies);
   options.capacity_tokens = capacity_ != 0 ? capacity_ : capacity_tokens;
   const auto start = std::chrono::steady_clock::now();
   auto engine = std::make_unique<Engine>(options);
@@ -67,7 +68,7 @@ void PolicyFlags::add_to(CLI::App& command, Count count) {
           .add_option("--policy", specs_,
                       several
                           ? "policies beside dense: NAME[:SETTING=VALUE...], separated by commas"
-                          : "margin, route, dense, cosine, streaming, certified or oracle")
+                          : "margin, route, dense, cosine, streaming, certified, quest or oracle")
           ->default_str("margin")
           ->type_name("POLICY");
   if (!several) option->expected(1);
@@ -92,6 +93,9 @@ void PolicyFlags::add_to(CLI::App& command, Count count) {
   command.add_option("--tau", settings_.tau, "cosine threshold of policy cosine, -1 to 1")
       ->capture_default_str()
       ->type_name("T");
+  command.add_option("--budget", settings_.budget, "share of the rows that policy quest reads")
+      ->capture_default_str()
+      ->type_name("F");
 }
 
 std::vector<PolicyOptions> PolicyFlags::all(int page_size) const {

@@ -53,10 +53,12 @@ void apply(PolicyOptions& policy, std::string_view assignment) {
     policy.audit_share = number<float>(setting, value);
   } else if (setting == "tau") {
     policy.tau = number<float>(setting, value);
+  } else if (setting == "budget") {
+    policy.budget = number<float>(setting, value);
   } else {
     fail(
         fmt::format("unknown policy setting '{}'; there are: epsilon, window, granule, "
-                    "block_share, audit, tau",
+                    "block_share, audit, tau, budget",
                     setting));
   }
 }
@@ -97,6 +99,10 @@ std::string to_spec(const PolicyOptions& policy) {
       break;
     case PolicyKind::kCosine:
       spec += fmt::format(":tau={:g}", policy.tau);
+      break;
+    case PolicyKind::kQuest:
+      spec += fmt::format(":budget={:g}", policy.budget);
+      if (policy.granule != defaults.granule) spec += fmt::format(":granule={}", policy.granule);
       break;
     case PolicyKind::kDense:
     case PolicyKind::kStreaming:

@@ -32,8 +32,9 @@ struct EngineOptions {
   std::int64_t capacity_tokens = 0;  // of the KV pool, shared pages counted once; 0: the model's
                                      // max_position_embeddings
   int max_sequences = 256;
-  int sketch_bits = 2;  // of row sketches, 2, 4 or 0 for none; margin at granule 1 needs
-                        // them, certified needs 4
+  int sketch_bits = 2;     // of row sketches, 2, 4 or 0 for none; margin at granule 1 needs
+                           // them, certified needs 4
+  bool key_boxes = false;  // of the keys of each block; quest needs them
 };
 
 struct ModelInfo {

@@ -15,7 +15,9 @@ enum class PolicyKind {
   kStreaming,  // the kept set only (StreamingLLM)
   kCertified,  // the rows without which the unread mass could be more than epsilon; needs sketches
                // of 4 bits
-  kOracle,     // margin with true masses instead of estimates; for evaluation
+  kQuest,   // the granules whose keys' box allows the largest logits, a fixed share of all; needs
+            // key boxes
+  kOracle,  // margin with true masses instead of estimates; for evaluation
 };
 
 std::string_view name(PolicyKind kind);          // "dense", "margin", ...
@@ -30,6 +32,7 @@ struct PolicyOptions {
   int granule = 1;           // rows a list entry names: 1, or a divisor of the page size
   float audit_share = 1.0f / 64;  // of margin's decisions that are checked by reading everything
   float tau = 0.5f;               // cosine threshold, in [-1, 1]
+  float budget = 0.1f;            // of the rows that quest reads for each q head, in (0, 1]
 
   bool operator==(const PolicyOptions&) const = default;
 };
@@ -40,5 +43,8 @@ void validate(const PolicyOptions& options, int page_size);
 // Bits a channel of row sketches (EngineOptions::sketch_bits) with which all of these policies
 // work.
 int needed_sketch_bits(std::span<const PolicyOptions> policies);
+
+// Whether one of these policies needs boxes of the keys (EngineOptions::key_boxes).
+bool needs_key_boxes(std::span<const PolicyOptions> policies);
 
 }  // namespace sinkrouter

@@ -86,7 +86,7 @@ class Backend {
   // output = silu(gate) * up, all [tokens, width].
   virtual void swiglu(const float* gate, const float* up, int tokens, int width, float* output) = 0;
 
-  // Stores rows, and the moments and sketches of every block they fill.
+  // Stores rows, and the summaries of every block they fill.
   virtual void append(KvCache& cache, const AppendRows& rows) = 0;
   virtual void prefill_attention(const KvCache& cache, const PrefillAttention& call) = 0;
   // Finds the blocks outside the first and the last that the call's last queries look at most, for

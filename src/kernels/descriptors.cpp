@@ -11,8 +11,9 @@ namespace {
 constexpr int kAny = 0;
 
 constexpr KernelOp kAttentionOps[] = {KernelOp::kDecodeAttention, KernelOp::kPrefillAttention,
-                                      KernelOp::kBlockScores,     KernelOp::kRowScores,
-                                      KernelOp::kRowBounds,       KernelOp::kRowLogits};
+                                      KernelOp::kBlockScores,     KernelOp::kBoxBounds,
+                                      KernelOp::kRowScores,       KernelOp::kRowBounds,
+                                      KernelOp::kRowLogits};
 constexpr DType kCacheTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr DType kWeightTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr int kHeadDims[] = {64, 80, 96, 128};
@@ -50,6 +51,8 @@ std::string_view op_name(KernelOp op) {
       return "prefill";
     case KernelOp::kBlockScores:
       return "block scores";
+    case KernelOp::kBoxBounds:
+      return "box bounds";
     case KernelOp::kRowScores:
       return "row scores";
     case KernelOp::kRowBounds:

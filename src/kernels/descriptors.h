@@ -12,6 +12,7 @@ enum class KernelOp {
   kDecodeAttention,
   kPrefillAttention,
   kBlockScores,
+  kBoxBounds,
   kRowScores,
   kRowBounds,
   kRowLogits,

@@ -85,6 +85,18 @@ struct RowBoundsParams : SketchedRowsParams {
 // scale, for the quantiser of RowSketchesParams.
 constexpr float sketch_noise(int bits) { return bits == 2 ? 0.1198f : 0.1027f; }
 
+// The most a logit of each full block can be, by the box around its keys:
+//   bound_b = sum_i max(scale * q_i * least_b,i, scale * q_i * largest_b,i).
+struct BoxBoundsParams {
+  const float* queries = nullptr;  // [sequences, q_heads, head_dim]
+  int q_heads = 0;
+  float scale = 0;
+  KvView kv;  // page table and lengths; keys and values are not read
+  BoxesView boxes;
+  float* bounds = nullptr;  // [sequences, q_heads, bound_stride]; block b < lengths / kBlockSize
+  std::int64_t bound_stride = 0;
+};
+
 // Exact scaled logits of every row, for the oracle, cosine and inspection.
 struct RowLogitsParams {
   const float* queries = nullptr;  // [sequences, q_heads, head_dim]
@@ -116,6 +128,15 @@ struct BlockMomentsParams {
   int head_dim = 0;
   std::uint8_t* codes = nullptr;  // [2, head_dim] e4m3: mean, deviation
   float* scale = nullptr;         // [1]
+};
+
+// The box around the 32 stored keys of one block of one KV head, as in BoxesView.
+struct KeyBoxParams {
+  const void* keys = nullptr;  // [kBlockSize, head_dim], rows token_stride elements apart
+  DType dtype = DType::kBF16;
+  std::int64_t token_stride = 0;
+  int head_dim = 0;
+  BFloat16* box = nullptr;  // [2, head_dim]
 };
 
 // Sketches of one block of one KV head from its 32 stored rows and its mean. With r the rotated

@@ -63,6 +63,10 @@ std::int64_t sketch_misses_bytes(const KvCacheConfig& config) {
   return config.sketch_bits == 4 ? std::int64_t{kBlockSize} * sizeof(Float16) : 0;
 }
 
+std::int64_t box_bytes(const KvCacheConfig& config) {
+  return config.key_boxes ? 2 * std::int64_t{config.head_dim} * sizeof(BFloat16) : 0;
+}
+
 std::int64_t row_bytes(const KvCacheConfig& config) {
   return config.head_dim * static_cast<std::int64_t>(size_in_bytes(config.dtype));
 }
@@ -99,6 +103,8 @@ KvCache::KvCache(const KvCacheConfig& config)
                      "the row sketch scales of the KV cache"),
       sketch_misses_(array_shape(config, pages(), kBlockSize, sketch_misses_bytes(config)),
                      "what the row sketches of the KV cache miss"),
+      boxes_(array_shape(config, pages(), kBlockSize, box_bytes(config)),
+             "the key boxes of the KV cache"),
       tables_(checked_multiply(std::int64_t{pages()} * 4, config.max_sequences, "page tables"),
               false, "page tables"),
       pins_(checked_multiply(checked_multiply(std::int64_t{config.layers} * config.kv_heads,
@@ -114,7 +120,8 @@ KvCache::KvCache(const KvCacheConfig& config)
 std::int64_t KvCache::bytes_per_page() const {
   return config_.layers *
          (keys_.page_bytes() + values_.page_bytes() + codes_.page_bytes() + scales_.page_bytes() +
-          sketch_codes_.page_bytes() + sketch_scales_.page_bytes() + sketch_misses_.page_bytes());
+          sketch_codes_.page_bytes() + sketch_scales_.page_bytes() + sketch_misses_.page_bytes() +
+          boxes_.page_bytes());
 }
 
 const KvCache::Slot& KvCache::slot(SequenceId id) const {
@@ -231,8 +238,8 @@ void KvCache::reserve(SequenceId id, int n) {
   if (copies) {
     const std::int32_t shared = pages_of[last];
     const std::int32_t own = pool_.acquire();
-    for (PagedArray* array :
-         {&keys_, &values_, &codes_, &scales_, &sketch_codes_, &sketch_scales_, &sketch_misses_}) {
+    for (PagedArray* array : {&keys_, &values_, &codes_, &scales_, &sketch_codes_, &sketch_scales_,
+                              &sketch_misses_, &boxes_}) {
       array->copy_page(shared, own, rows_in_last);
     }
     pages_of[last] = own;
@@ -297,6 +304,9 @@ BlockSlot KvCache::block(int layer, SequenceId id, int kv_head, int block) {
   if (sketch_misses_bytes(config_) != 0) {
     result.sketch_misses =
         reinterpret_cast<Float16*>(sketch_misses_.entry(layer, page, kv_head, within));
+  }
+  if (config_.key_boxes) {
+    result.box = reinterpret_cast<BFloat16*>(boxes_.entry(layer, page, kv_head, within));
   }
   return result;
 }
@@ -367,6 +377,12 @@ SketchView KvCache::sketches(int layer) const {
   }
   view.rotation = rotation_.data();
   return view;
+}
+
+BoxesView KvCache::boxes(int layer) const {
+  check_layer(layer);
+  if (!config_.key_boxes) return {};
+  return {reinterpret_cast<const BFloat16*>(boxes_.layer(layer))};
 }
 
 }  // namespace sinkrouter

@@ -23,6 +23,7 @@ struct KvCacheConfig {
   DType dtype = DType::kBF16;        // f32, bf16 or f16
   int page_size = 64;                // 32, 64, 128 or 256
   int sketch_bits = 0;               // row sketches: 0 (none), 2 or 4 bits a channel
+  bool key_boxes = false;            // boxes around the keys of each block
   std::int64_t capacity_tokens = 0;  // of all sequences, shared pages counted once
   int max_sequences = 256;
 };
@@ -35,7 +36,8 @@ struct SequenceId {
   std::uint32_t generation = 0;
 };
 
-// One block of one KV head as its summaries are computed: rows in, moments and sketches out.
+// One block of one KV head as its summaries are computed: rows in, moments, sketches and
+// box out.
 struct BlockSlot {
   const void* keys = nullptr;             // [kBlockSize, head_dim] of the cache's dtype
   std::int64_t token_stride = 0;          // elements
@@ -44,6 +46,7 @@ struct BlockSlot {
   std::uint32_t* sketch_codes = nullptr;  // [head_dim * sketch_bits / 32, kBlockSize], or nullptr
   Float16* sketch_scales = nullptr;       // [kBlockSize], or nullptr
   Float16* sketch_misses = nullptr;       // [kBlockSize], or nullptr: 4-bit sketches have them
+  BFloat16* box = nullptr;                // [2, head_dim], or nullptr
 };
 
 // Blocks [begin, end) of a sequence.
@@ -55,7 +58,7 @@ struct BlockRange {
 // The blocks that storing n rows at `position` fills: their last row is among them.
 BlockRange filled_blocks(int position, int n);
 
-// Paged keys, values, block moments and row sketches of every layer for many sequences. A physical
+// Paged keys, values, block summaries of every layer for many sequences. A physical
 // page holds page_size tokens of all layers and KV heads of one sequence, or of several that share
 // a prefix. Address space for the whole capacity is reserved at once and touched as pages are used,
 // so addresses never change.
@@ -109,6 +112,7 @@ class KvCache {
   KvView view(int layer, const BatchTables& tables) const;
   MomentsView moments(int layer) const;
   SketchView sketches(int layer) const;  // codes == nullptr when there are none
+  BoxesView boxes(int layer) const;      // bounds == nullptr when there are none
 
  private:
   struct Slot {
@@ -137,6 +141,7 @@ class KvCache {
   PagedArray sketch_codes_;
   PagedArray sketch_scales_;
   PagedArray sketch_misses_;
+  PagedArray boxes_;
   std::vector<float> rotation_;  // [head_dim, head_dim], empty without sketches
   VirtualMemory tables_;         // int32 [max_sequences, pages]
   VirtualMemory pins_;           // PinnedBlocks [max_sequences, layers, kv_heads]

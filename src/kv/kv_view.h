@@ -57,4 +57,12 @@ struct SketchView {
   const float* rotation = nullptr;       // [head_dim, head_dim], orthogonal, row-major
 };
 
+// Boxes around the post-RoPE keys of each full block, indexed by physical page. Rounded outwards,
+// so that every key of the block is inside; a channel with a value that is not finite has NaN
+// bounds.
+struct BoxesView {
+  const BFloat16* bounds = nullptr;  // [pages, kv_heads, page_size / kBlockSize, 2, head_dim]:
+                                     // least, largest
+};
+
 }  // namespace sinkrouter

@@ -30,4 +30,14 @@ void granule_log_masses(const float* in, std::int64_t in_stride, int group, int 
   }
 }
 
+void granule_bounds(const float* in, std::int64_t in_stride, int group, int granules, int parts,
+                    float* out, std::int64_t out_stride) {
+  SR_ASSERT(parts >= 1);
+  for (int q = 0; q < group; ++q) {
+    for (int g = 0; g < granules; ++g) {
+      out[q * out_stride + g] = max_or_nan(in + q * in_stride + std::int64_t{g} * parts, parts);
+    }
+  }
+}
+
 }  // namespace sinkrouter

@@ -13,4 +13,11 @@ void granule_log_masses(const float* in,  // [group, in_stride]
                         float* out,  // [group, out_stride]
                         std::int64_t out_stride);
 
+// Bounds of consecutive granules from those of their blocks: out[q, g] = max in[q, g * parts ... g
+// * parts + parts - 1]; NaN when one is. out may be in.
+void granule_bounds(const float* in,  // [group, in_stride]
+                    std::int64_t in_stride, int group, int granules, int parts,
+                    float* out,  // [group, out_stride]
+                    std::int64_t out_stride);
+
 }  // namespace sinkrouter

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::array kKinds = {PolicyKind::kDense,  PolicyKind::kMargin,    PolicyKind::kRoute,
                                PolicyKind::kCosine, PolicyKind::kStreaming, PolicyKind::kCertified,
-                               PolicyKind::kOracle};
+                               PolicyKind::kQuest,  PolicyKind::kOracle};
 constexpr int kMaxWindow = 1 << 20;
 
 }  // namespace
@@ -30,6 +30,8 @@ std::string_view name(PolicyKind kind) {
       return "streaming";
     case PolicyKind::kCertified:
       return "certified";
+    case PolicyKind::kQuest:
+      return "quest";
     case PolicyKind::kOracle:
       return "oracle";
   }
@@ -43,8 +45,8 @@ PolicyKind parse_policy(std::string_view text) {
   throw Error(
       Error::Kind::kInvalidArgument,
       fmt::format(
-          "unknown policy '{}': expected dense, margin, route, cosine, streaming, certified "
-          "or oracle",
+          "unknown policy '{}': expected dense, margin, route, cosine, streaming, certified, "
+          "quest or oracle",
           text));
 }
 
@@ -62,8 +64,11 @@ void validate(const PolicyOptions& options, int page_size) {
            "audit_share is {}: expected a number in [0, 1]", options.audit_share);
   SR_CHECK(options.block_share > 0.0f && options.block_share <= 1.0f, kInvalidArgument,
            "block_share is {}: expected a number in (0, 1]", options.block_share);
-  const bool estimates_blocks =
-      options.kind == PolicyKind::kMargin || options.kind == PolicyKind::kRoute;
+  SR_CHECK(options.budget > 0.0f && options.budget <= 1.0f, kInvalidArgument,
+           "budget is {}: expected a number in (0, 1]", options.budget);
+  const bool estimates_blocks = options.kind == PolicyKind::kMargin ||
+                                options.kind == PolicyKind::kRoute ||
+                                options.kind == PolicyKind::kQuest;
   SR_CHECK(!estimates_blocks || options.granule == 1 || options.granule % kBlockSize == 0,
            kInvalidArgument, "granule is {}: policy {} works on rows (1) or multiples of {} rows",
            options.granule, name(options.kind), kBlockSize);
@@ -75,6 +80,11 @@ int needed_sketch_bits(std::span<const PolicyOptions> policies) {
     return policy.kind == PolicyKind::kCertified;
   });
   return certifies ? 4 : kFewest;
+}
+
+bool needs_key_boxes(std::span<const PolicyOptions> policies) {
+  return std::any_of(policies.begin(), policies.end(),
+                     [](const auto& policy) { return policy.kind == PolicyKind::kQuest; });
 }
 
 }  // namespace sinkrouter

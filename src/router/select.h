@@ -84,6 +84,19 @@ Selection select_certified(const KeptSet& kept, std::span<const std::int32_t> bl
 Selection select_route(const KeptSet& kept, const GroupEstimates& estimates, float epsilon,
                        void* scratch, std::int32_t* list);
 
+// What bounds the logits of one group's granules from above.
+struct GroupBounds {
+  const float* bounds = nullptr;  // [group, stride]; entries [0, kept.tail_begin) are used
+  std::int64_t stride = 0;
+  int group = 0;
+};
+
+// For each q head the granules of the largest bounds (lower index first among equals, what is not a
+// number before all), as many as make budget * kept.granules, rounded up, with the kept set; the
+// group's list is the union with the kept set.
+Selection select_quest(const KeptSet& kept, const GroupBounds& bounds, float budget, void* scratch,
+                       std::int32_t* list);
+
 Selection select_streaming(const KeptSet& kept, std::int32_t* list);
 
 // Never counts as routed.

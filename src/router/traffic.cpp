@@ -20,6 +20,10 @@ std::int64_t moments_bytes(int length, int head_dim) {
   return length / kBlockSize * block_bytes;
 }
 
+std::int64_t boxes_bytes(int length, int head_dim) {
+  return length / kBlockSize * (2 * std::int64_t{head_dim} * 2);
+}
+
 std::int64_t sketch_bytes(int blocks, int head_dim, int bits) {
   const std::int64_t row_bytes = std::int64_t{head_dim} * bits / 8 + 2;
   return std::int64_t{blocks} * kBlockSize * row_bytes;

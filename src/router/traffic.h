@@ -21,4 +21,7 @@ std::int64_t sketch_bytes(int blocks, int head_dim, int bits);
 // fp16, and the block's mean with its scale.
 std::int64_t bounds_bytes(int blocks, int head_dim, int bits);
 
+// Bytes of the boxes of every full block of one KV head: two bf16 bounds a channel.
+std::int64_t boxes_bytes(int length, int head_dim);
+
 }  // namespace sinkrouter

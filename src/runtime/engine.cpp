@@ -27,6 +27,7 @@ KvCacheConfig cache_config(const LlamaConfig& model, const EngineOptions& option
   config.dtype = options.kv_dtype;
   config.page_size = options.page_size;
   config.sketch_bits = options.sketch_bits;
+  config.key_boxes = options.key_boxes;
   config.capacity_tokens = options.capacity_tokens;
   config.max_sequences = options.max_sequences;
   return config;

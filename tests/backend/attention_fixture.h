@@ -18,7 +18,7 @@ class AttentionFixture {
   static constexpr int kDim = 64;
 
   AttentionFixture(int kv_heads, int group, int capacity, int sketch_bits = 2,
-                   DType dtype = DType::kF32, int threads = 2)
+                   DType dtype = DType::kF32, int threads = 2, bool key_boxes = false)
       : kv_heads_(kv_heads),
         group_(group),
         cache_({.layers = 1,
@@ -26,6 +26,7 @@ class AttentionFixture {
                 .head_dim = kDim,
                 .dtype = dtype,
                 .sketch_bits = sketch_bits,
+                .key_boxes = key_boxes,
                 .capacity_tokens = capacity,
                 .max_sequences = 4}),
         tables_(cache_, 4),

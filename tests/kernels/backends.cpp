@@ -52,6 +52,8 @@ KernelBackend cpu_backend(std::int64_t target, int thread_count) {
   backend.decode_attention = on_threads(cpu::decode_attention);
   backend.prefill_attention = with_scratch(cpu::prefill_attention);
   backend.block_scores = on_threads(cpu::block_scores);
+  backend.box_bounds = on_threads(cpu::box_bounds);
+  backend.key_box = on_caller(cpu::key_box);
   backend.row_logits = on_threads(cpu::row_logits);
   backend.block_moments = on_caller(cpu::block_moments);
   backend.row_sketches = on_caller(cpu::row_sketches);

@@ -23,6 +23,8 @@ struct KernelBackend {
   std::function<void(const DecodeAttentionParams&)> decode_attention;
   std::function<void(const PrefillAttentionParams&)> prefill_attention;
   std::function<void(const BlockScoresParams&)> block_scores;
+  std::function<void(const BoxBoundsParams&)> box_bounds;
+  std::function<void(const KeyBoxParams&)> key_box;
   std::function<void(const RowLogitsParams&)> row_logits;
   std::function<void(const BlockMomentsParams&)> block_moments;
   std::function<void(const RowSketchesParams&)> row_sketches;

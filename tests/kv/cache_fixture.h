@@ -79,6 +79,9 @@ inline void append(KvCache& cache, SequenceId id, std::span<const TokenRows> tok
         const std::uint8_t code = digest(slot.keys, block_bytes(config));
         std::memset(slot.codes, code, 2 * static_cast<std::size_t>(config.head_dim));
         *slot.scale = code;
+        if (slot.box != nullptr) {
+          std::fill_n(slot.box, 2 * config.head_dim, BFloat16{code});
+        }
         if (config.sketch_bits == 0) continue;
         std::memset(slot.sketch_codes, code ^ 0x55, sketch_codes_bytes(config));
         std::fill_n(slot.sketch_scales, kBlockSize, Float16{code});
@@ -138,6 +141,8 @@ inline std::string difference(const KvCache& cache, SequenceId id,
     const KvView view = cache.view(layer, tables);
     const MomentsView moments = cache.moments(layer);
     const SketchView sketches = cache.sketches(layer);
+    const BoxesView boxes = cache.boxes(layer);
+    if ((boxes.bounds != nullptr) != config.key_boxes) return "boxes";
     for (int t = 0; t < view.lengths[0]; ++t) {
       for (int i = 0; i < row; ++i) {
         const int head = i / config.head_dim;
@@ -162,6 +167,11 @@ inline std::string difference(const KvCache& cache, SequenceId id,
         for (int i = 0; i < 2 * config.head_dim; ++i) {
           if (moments.codes[entry * 2 * config.head_dim + i] != want) {
             return "codes of block " + std::to_string(b);
+          }
+        }
+        for (int i = 0; config.key_boxes && i < 2 * config.head_dim; ++i) {
+          if (boxes.bounds[entry * 2 * config.head_dim + i].bits != want) {
+            return "box of block " + std::to_string(b);
           }
         }
         if (config.sketch_bits == 0) continue;

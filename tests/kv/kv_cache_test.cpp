@@ -369,6 +369,10 @@ TEST_F(KvCacheTest, CapacityIsRoundedUpToPagesAndBytesAreCounted) {
   config.sketch_bits = 4;
   const std::int64_t with_misses = 64 * (16 / 2 + 4);
   EXPECT_EQ(KvCache(config).bytes_per_page(), 2 * 3 * (wide_rows + wide_moments + with_misses));
+  config.key_boxes = true;
+  const std::int64_t boxes = 2 * (2 * 16 * 2);
+  EXPECT_EQ(KvCache(config).bytes_per_page(),
+            2 * 3 * (wide_rows + wide_moments + with_misses + boxes));
 }
 
 }  // namespace

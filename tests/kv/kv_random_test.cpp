@@ -90,6 +90,7 @@ TEST_P(KvRandomTest, BehavesAsVectorsOfRows) {
   KvCacheConfig config = small_config(dtype, page_size, 5 * page_size + 300);
   if (sketch_bits != 0) config.head_dim = 16;
   config.sketch_bits = sketch_bits;
+  config.key_boxes = sketch_bits != 0;
   run_random_operations(config, seed, 400);
 }
 

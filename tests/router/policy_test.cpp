@@ -13,7 +13,7 @@ namespace {
 
 constexpr PolicyKind kKinds[] = {
     PolicyKind::kDense,     PolicyKind::kMargin,    PolicyKind::kRoute, PolicyKind::kCosine,
-    PolicyKind::kStreaming, PolicyKind::kCertified, PolicyKind::kOracle};
+    PolicyKind::kStreaming, PolicyKind::kCertified, PolicyKind::kQuest, PolicyKind::kOracle};
 
 std::string refusal(const PolicyOptions& options, int page_size = 64) {
   try {
@@ -31,7 +31,7 @@ TEST(Policy, NamesRoundTrip) {
 }
 
 TEST(Policy, UnknownNamesListTheKnownOnes) {
-  for (const char* text : {"", "Margin", "quest", "margin "}) {
+  for (const char* text : {"", "Margin", "quests", "margin "}) {
     try {
       parse_policy(text);
       FAIL() << text;
@@ -68,6 +68,10 @@ TEST(Policy, RangesAreChecked) {
   for (float tau : {-1.1f, 1.1f, NAN}) {
     EXPECT_NE(refusal({.tau = tau}).find("tau"), std::string::npos) << tau;
   }
+  for (float budget : {0.0f, -0.1f, 1.1f, NAN}) {
+    EXPECT_NE(refusal({.budget = budget}).find("budget"), std::string::npos) << budget;
+  }
+  EXPECT_EQ(refusal({.budget = 1.0f}), "");
   for (float tau : {-1.0f, 1.0f}) EXPECT_EQ(refusal({.tau = tau}), "");
 }
 
@@ -78,7 +82,8 @@ TEST(Policy, GranulesDivideThePage) {
           << name(kind) << granule;
     }
     EXPECT_EQ(refusal({.kind = kind, .granule = 64}), "") << name(kind);
-    const bool estimates_blocks = kind == PolicyKind::kMargin || kind == PolicyKind::kRoute;
+    const bool estimates_blocks =
+        kind == PolicyKind::kMargin || kind == PolicyKind::kRoute || kind == PolicyKind::kQuest;
     EXPECT_EQ(refusal({.kind = kind, .granule = 1}), "") << name(kind);
     EXPECT_EQ(refusal({.kind = kind, .granule = 16}).empty(), !estimates_blocks) << name(kind);
   }
@@ -93,6 +98,16 @@ TEST(Policy, SketchBitsAreThoseOfTheMostDemanding) {
   EXPECT_EQ(needed_sketch_bits(policies), 2);
   policies.insert(policies.begin() + 1, {.kind = PolicyKind::kCertified});
   EXPECT_EQ(needed_sketch_bits(policies), 4);
+}
+
+TEST(Policy, OnlyQuestNeedsKeyBoxes) {
+  std::vector<PolicyOptions> policies;
+  for (PolicyKind kind : kKinds) {
+    if (kind != PolicyKind::kQuest) policies.push_back({.kind = kind});
+  }
+  EXPECT_FALSE(needs_key_boxes(policies));
+  policies.push_back({.kind = PolicyKind::kQuest});
+  EXPECT_TRUE(needs_key_boxes(policies));
 }
 
 }  // namespace

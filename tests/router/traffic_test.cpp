@@ -22,6 +22,8 @@ TEST(Traffic, BytesFollowTheDefinition) {
   EXPECT_EQ(moments_bytes(31, 64), 0);
   EXPECT_EQ(moments_bytes(32, 64), 2 * 64 + 4);
   EXPECT_EQ(moments_bytes(100, 128), 3 * (2 * 128 + 4));
+  EXPECT_EQ(boxes_bytes(31, 64), 0);
+  EXPECT_EQ(boxes_bytes(100, 128), 3 * 2 * 128 * 2);
   EXPECT_EQ(sketch_bytes(0, 64, 2), 0);
   EXPECT_EQ(sketch_bytes(3, 64, 2), 3 * 32 * (16 + 2));
   EXPECT_EQ(sketch_bytes(1 << 20, 128, 4), (std::int64_t{1} << 25) * (64 + 2));

@@ -17,12 +17,13 @@ TEST(DecodeAllocation, NothingAfterTheFirstToken) {
   options.model = directory.path();
   options.threads = 2;
   options.sketch_bits = 4;
+  options.key_boxes = true;
   Engine engine(options);
   Sequence prompt = engine.create_sequence();
   engine.prefill(prompt, std::vector<int>(500, 7));
   for (PolicyKind kind :
        {PolicyKind::kDense, PolicyKind::kMargin, PolicyKind::kRoute, PolicyKind::kCosine,
-        PolicyKind::kStreaming, PolicyKind::kCertified, PolicyKind::kOracle}) {
+        PolicyKind::kStreaming, PolicyKind::kCertified, PolicyKind::kQuest, PolicyKind::kOracle}) {
     Sequence sequence = engine.fork(prompt);
     Sequence* one = &sequence;
     const PolicyOptions policy{.kind = kind};

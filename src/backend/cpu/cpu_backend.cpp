@@ -113,6 +113,7 @@ class CpuBackend final : public Backend {
       params.scale = slot.scale;
       block_moments(params);
       if (slot.sketch_codes != nullptr) write_sketches(cache, rows.layer, slot);
+      if (slot.box != nullptr) write_box(cache, slot);
     });
   }
 
@@ -152,6 +153,16 @@ class CpuBackend final : public Backend {
     params.scales = slot.sketch_scales;
     params.misses = slot.sketch_misses;
     row_sketches(params);
+  }
+
+  static void write_box(const KvCache& cache, const BlockSlot& slot) {
+    KeyBoxParams params;
+    params.keys = slot.keys;
+    params.dtype = cache.config().dtype;
+    params.token_stride = slot.token_stride;
+    params.head_dim = cache.config().head_dim;
+    params.box = slot.box;
+    key_box(params);
   }
 
   ThreadPool threads_;

@@ -13,7 +13,7 @@ namespace {
 
 // The list granule a policy works at. Dense lists whole pages, the fewest entries; the published
 // cosine test names row 0 alone; what is certified is certified of rows; all or nothing has no use
-// for rows.
+// for rows, and boxes tell nothing about them.
 int working_granule(const PolicyOptions& policy, int page_size) {
   switch (policy.kind) {
     case PolicyKind::kDense:
@@ -22,6 +22,7 @@ int working_granule(const PolicyOptions& policy, int page_size) {
     case PolicyKind::kCertified:
       return 1;
     case PolicyKind::kRoute:
+    case PolicyKind::kQuest:
       return std::max(policy.granule, kBlockSize);
     default:
       return policy.granule;
@@ -45,6 +46,7 @@ RoutedAttention::Step RoutedAttention::prepare(const KvCache& cache, const Decod
             .kv = cache.view(call.layer, *call.tables),
             .moments = cache.moments(call.layer),
             .sketches = cache.sketches(call.layer),
+            .boxes = cache.boxes(call.layer),
             .lists = {},
             .blocks = {}};
   step.sequences = step.kv.sequences;
@@ -66,6 +68,8 @@ RoutedAttention::Step RoutedAttention::prepare(const KvCache& cache, const Decod
            "policy margin at granule {} needs row sketches: make the KV cache with them, or use "
            "granule {}",
            step.lists.granule, kBlockSize);
+  SR_CHECK(!step.by_bounds() || step.boxes.bounds != nullptr, kInvalidArgument,
+           "policy quest needs boxes of the keys: open the engine with key_boxes");
   reserve(step);
   step.lists.granules = list_entries_.data();
   step.lists.counts = list_counts_.data();
@@ -93,10 +97,10 @@ void RoutedAttention::reserve(const Step& step) {
       array->reserve(step.group);
     }
   }
-  if (step.by_mass() || step.certified()) {
+  if (step.by_mass() || step.by_bounds() || step.certified()) {
     select_scratch_.reserve(threads_.size() * step.select_scratch_stride);
   }
-  if (step.by_mass()) scores_.reserve(step.heads() * step.score_stride);
+  if (step.by_mass() || step.by_bounds()) scores_.reserve(step.heads() * step.score_stride);
   if (step.certified()) {
     row_floors_.reserve(step.heads() * step.capacity);
     query_misses_.reserve(step.heads());
@@ -146,6 +150,7 @@ void RoutedAttention::count_reads(const Step& step) {
       stats.attention_bytes += row_bytes(rows, head_dim, element_bytes);
       stats.dense_bytes += row_bytes(length, head_dim, element_bytes);
       if (step.scores_blocks()) stats.router_bytes += moments_bytes(length, head_dim);
+      if (step.by_bounds()) stats.router_bytes += boxes_bytes(length, head_dim);
       if (step.scores_rows()) {
         stats.router_bytes += sketch_bytes(step.blocks.counts[group], head_dim, step.sketches.bits);
       }

@@ -42,6 +42,7 @@ class RoutedAttention {
   void estimate(const Step& step);
   void compute_kept_lse(const Step& step);
   void compute_block_scores(const Step& step);
+  void compute_box_bounds(const Step& step);
   void compute_row_logits(const Step& step);
   void choose_blocks(const Step& step);
   void compute_row_scores(const Step& step);
@@ -50,6 +51,7 @@ class RoutedAttention {
   void fill_sketched_rows(const Step& step, SketchedRowsParams& params);
   Selection select(const Step& step, int sequence, int kv_head, int worker);
   Selection select_granules(const Step& step, int sequence, int kv_head, int worker);
+  Selection select_by_bounds(const Step& step, int sequence, int kv_head, int worker);
   void mark_needed_rows(const Step& step);
   Selection select_from_blocks(const Step& step, int sequence, int kv_head);
   Selection select_by_cosine(const Step& step, int sequence, int kv_head);

@@ -16,6 +16,7 @@ void RoutedAttention::estimate(const Step& step) {
     list_unkept_blocks(step);
     return compute_row_bounds(step);
   }
+  if (step.by_bounds()) return compute_box_bounds(step);
   if (!step.by_mass()) return;
   compute_kept_lse(step);
   if (step.exact()) return compute_row_logits(step);
@@ -50,6 +51,18 @@ void RoutedAttention::compute_block_scores(const Step& step) {
   params.scores = scores_.data();
   params.score_stride = step.score_stride;
   block_scores(params, threads_);
+}
+
+void RoutedAttention::compute_box_bounds(const Step& step) {
+  BoxBoundsParams params;
+  params.queries = step.call.queries;
+  params.q_heads = step.call.q_heads;
+  params.scale = step.call.scale;
+  params.kv = step.kv;
+  params.boxes = step.boxes;
+  params.bounds = scores_.data();
+  params.bound_stride = step.score_stride;
+  box_bounds(params, threads_);
 }
 
 void RoutedAttention::compute_row_logits(const Step& step) {
@@ -136,6 +149,8 @@ Selection RoutedAttention::select(const Step& step, int sequence, int kv_head, i
       return select_streaming(step.kept(sequence, kv_head, step.lists.granule), list);
     case PolicyKind::kCosine:
       return select_by_cosine(step, sequence, kv_head);
+    case PolicyKind::kQuest:
+      return select_by_bounds(step, sequence, kv_head, worker);
     case PolicyKind::kCertified:
       return select_from_bounds(step, sequence, kv_head, worker);
     case PolicyKind::kMargin:
@@ -167,6 +182,17 @@ Selection RoutedAttention::select_granules(const Step& step, int sequence, int k
   return policy.kind == PolicyKind::kRoute
              ? select_route(kept, estimates, policy.epsilon, scratch, list)
              : select_margin(kept, estimates, step.epsilon(kv_head), scratch, list);
+}
+
+Selection RoutedAttention::select_by_bounds(const Step& step, int sequence, int kv_head,
+                                            int worker) {
+  const KeptSet kept = step.kept(sequence, kv_head, step.lists.granule);
+  float* bounds = scores_.data() + step.first_head(sequence, kv_head) * step.score_stride;
+  granule_bounds(bounds, step.score_stride, step.group, kept.length / step.lists.granule,
+                 step.lists.granule / kBlockSize, bounds, step.score_stride);
+  return select_quest(kept, {bounds, step.score_stride, step.group}, step.call.policy->budget,
+                      scratch_of(step, worker),
+                      step.lists.list(sequence, kv_head, step.kv.kv_heads));
 }
 
 // Each q head by itself, so that one with many candidates does not keep the others waiting.

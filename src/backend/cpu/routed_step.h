@@ -14,6 +14,7 @@ struct RoutedAttention::Step {
   KvView kv;
   MomentsView moments;
   SketchView sketches;
+  BoxesView boxes;
   GranuleLists lists;   // what the attention kernel reads
   GranuleLists blocks;  // granule kBlockSize: the kept set, then tier 0's choice
   int sequences = 0;
@@ -27,6 +28,7 @@ struct RoutedAttention::Step {
     const PolicyKind kind = call.policy->kind;
     return kind == PolicyKind::kMargin || kind == PolicyKind::kRoute || exact();
   }
+  bool by_bounds() const { return call.policy->kind == PolicyKind::kQuest; }
   bool scores_blocks() const { return by_mass() && !exact(); }
   bool scores_rows() const {
     return call.policy->kind == PolicyKind::kMargin && lists.granule < kBlockSize;

@@ -30,11 +30,13 @@ std::int64_t decode_attention_workspace(int sequences, int q_heads, int kv_heads
 
 void decode_attention(const DecodeAttentionParams& params, ThreadPool& threads);
 void block_scores(const BlockScoresParams& params, ThreadPool& threads);
+void box_bounds(const BoxBoundsParams& params, ThreadPool& threads);
 void row_logits(const RowLogitsParams& params, ThreadPool& threads);
 void prefill_attention(const PrefillAttentionParams& params, ThreadPool& threads, Scratch& scratch);
 void row_scores(const RowScoresParams& params, ThreadPool& threads);
 void row_bounds(const RowBoundsParams& params, ThreadPool& threads);
 void block_moments(const BlockMomentsParams& params);
+void key_box(const KeyBoxParams& params);
 void row_sketches(const RowSketchesParams& params);
 void sketch_queries(const SketchQueriesParams& params);
 void rms_norm(const RmsNormParams& params, ThreadPool& threads);

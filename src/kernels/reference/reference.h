@@ -10,6 +10,8 @@ void decode_attention(const DecodeAttentionParams& params);
 void block_scores(const BlockScoresParams& params);
 void row_logits(const RowLogitsParams& params);
 void prefill_attention(const PrefillAttentionParams& params);
+void box_bounds(const BoxBoundsParams& params);
+void key_box(const KeyBoxParams& params);
 void block_moments(const BlockMomentsParams& params);
 void row_sketches(const RowSketchesParams& params);
 void sketch_queries(const SketchQueriesParams& params);
