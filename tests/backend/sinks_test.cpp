@@ -73,6 +73,26 @@ TEST_F(PlantedSinks, LetTheGroupBeRouted) {
   EXPECT_EQ(after.routed_decisions, 1);
 }
 
+TEST_F(PlantedSinks, CostNoMoreThanASinkAtTheBeginning) {
+  const auto read_with_sink_at = [&](int sink, int granule) {
+    constexpr int kTokens = 12000;  // of which one pinned block more is little
+    AttentionFixture fixture(1, 4, kTokens);
+    const SequenceId id = fixture.cache().create();
+    fixture.append(id, keys(kTokens, {sink}, 2.5f), values(kTokens));
+    fixture.pin_sinks(id, queries(16 * 4));
+    const PolicyOptions policy{.epsilon = 0.05f, .granule = granule, .audit_share = 0};
+    ReadStats stats;
+    for (int step = 0; step < 20; ++step) fixture.decode(id, queries(4), policy, &stats);
+    return stats.kv_read_fraction();
+  };
+  for (int granule : {1, 32}) {
+    const double at_the_beginning = read_with_sink_at(0, granule);
+    EXPECT_LT(at_the_beginning, 0.5);
+    EXPECT_LT(read_with_sink_at(137, granule), 1.2 * at_the_beginning) << "granule " << granule;
+    EXPECT_LT(read_with_sink_at(7500, granule), 1.2 * at_the_beginning) << "granule " << granule;
+  }
+}
+
 // A sink that was not there when the prompt ended is found by the audit.
 TEST_F(PlantedSinks, ThatAppearLateAreFoundWhileDecoding) {
   AttentionFixture fixture(1, 4, 21000);
