@@ -49,26 +49,48 @@ DrawnLists draw_lists(const DecodeCase& shape, int kv_heads, Rng& rng) {
 std::vector<DecodeCase> decode_cases(bool quick) {
   constexpr int kK = 1024;
   std::vector<DecodeCase> cases;
-  for (int context : {4, 8, 16, 32, 64, 128, 256, 512, 1024}) {
-    if (quick && (context == 16 || context == 64 || context == 256)) continue;
-    cases.push_back({"dense", context * kK});
-  }
-  for (int batch : {4, 16}) {
-    for (int context : {4, 32}) cases.push_back({"dense", context * kK, batch});
+  for (bool in_order : {true, false}) {
+    for (int context : {4, 8, 16, 32, 64, 128, 256, 512, 1024}) {
+      if (quick && (context == 16 || context == 64 || context == 256)) continue;
+      cases.push_back({"dense", context * kK, 1, 64, 0, 1.0, in_order});
+    }
   }
   for (int context : {32, 128, 512}) {
-    for (int routed : {2, 4, 6, 7}) {
-      cases.push_back({"routed", context * kK, 1, 64, routed});
-    }
-    for (int part : {2, 4, 8}) {
-      cases.push_back({"pages", context * kK, 1, 64, 0, 1.0 / part});
-    }
-    for (int part : {8, 20, 64}) {
-      cases.push_back({"rows", context * kK, 1, 1, 0, 1.0 / part});
-    }
+    for (int routed : {2, 4, 6, 7}) cases.push_back({"routed", context * kK, 1, 64, routed});
+    for (int part : {2, 4, 8}) cases.push_back({"pages", context * kK, 1, 64, 0, 1.0 / part});
+    for (int part : {8, 20, 64}) cases.push_back({"rows", context * kK, 1, 1, 0, 1.0 / part});
   }
+  cases.push_back({"dense", 32 * kK, 16});
   cases.push_back({"routed", 32 * kK, 16, 64, 4});
   cases.push_back({"rows", 32 * kK, 16, 1, 0, 0.05});
+  return cases;
+}
+
+std::vector<DecodeCase> dense_cases(std::int64_t pool_tokens) {
+  constexpr int kK = 1024;
+  std::vector<DecodeCase> cases;
+  for (int batch : {1, 4, 16, 64}) {
+    for (int context : {4, 32, 128}) {
+      if (std::int64_t{batch} * context * kK <= pool_tokens) {
+        cases.push_back({"dense", context * kK, batch});
+      }
+    }
+  }
+  return cases;
+}
+
+std::vector<DecodeCase> few_cases() {
+  constexpr int kK = 1024;
+  std::vector<DecodeCase> cases;
+  for (bool in_order : {true, false}) {
+    for (int context : {4, 32, 128, 512}) {
+      cases.push_back({"dense", context * kK, 1, 64, 0, 1.0, in_order});
+    }
+  }
+  cases.push_back({"routed", 32 * kK, 1, 64, 4});
+  cases.push_back({"routed", 32 * kK, 1, 64, 7});
+  cases.push_back({"routed", 128 * kK, 1, 64, 7});
+  cases.push_back({"rows", 512 * kK, 1, 1, 0, 0.05});
   return cases;
 }
 

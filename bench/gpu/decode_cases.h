@@ -17,6 +17,7 @@ struct DecodeCase {
   int granule = 64;
   int routed = 0;
   double share = 1.0;
+  bool in_order = false;  // pages lie in memory as the tokens do; else in random order
 };
 
 // Lists of a case, drawn at random.
@@ -31,5 +32,11 @@ DrawnLists draw_lists(const DecodeCase& shape, int kv_heads, Rng& rng);
 
 // Dense first: the others are compared with dense at the same context and batch.
 std::vector<DecodeCase> decode_cases(bool quick);
+
+// Dense at batches from 1 to 64, as far as a pool of so many tokens allows.
+std::vector<DecodeCase> dense_cases(std::int64_t pool_tokens);
+
+// A few of them.
+std::vector<DecodeCase> few_cases();
 
 }  // namespace sinkrouter::gpu_bench

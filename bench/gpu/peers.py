@@ -6,7 +6,7 @@
 Llama-3.1-8B's attention: 32 q heads, 8 KV heads, head dim 128, bf16, batch 1. PyTorch's SDPA with
 its flash and cuDNN backends (with GQA, and with a group's heads as rows of one query, whichever is
 faster), and a Triton kernel with a fixed split of each head that leaves early where a head is
-routed. Needs PyTorch with CUDA, and Triton.
+routed. FlashInfer's decode as well where it is installed. Needs PyTorch with CUDA, and Triton.
 """
 
 import argparse
@@ -114,6 +114,35 @@ def sdpa(backend, packed):
     return attend
 
 
+class FlashInferDecode:
+    """FlashInfer's paged decode; plan() stands outside what is timed."""
+
+    PAGE = 64
+
+    def __init__(self, flashinfer, use_tensor_cores):
+        self.flashinfer = flashinfer
+        self.use_tensor_cores = use_tensor_cores
+        self.workspace = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+        self.wrapper = None
+
+    def prepare(self, context):
+        pages = context // self.PAGE
+        self.indices = torch.arange(pages, dtype=torch.int32, device="cuda")
+        indptr = torch.tensor([0, pages], dtype=torch.int32, device="cuda")
+        last = torch.tensor([self.PAGE], dtype=torch.int32, device="cuda")
+        self.wrapper = self.flashinfer.BatchDecodeWithPagedKVCacheWrapper(
+            self.workspace, "HND", use_cuda_graph=True, use_tensor_cores=self.use_tensor_cores,
+            paged_kv_indptr_buffer=indptr, paged_kv_indices_buffer=self.indices,
+            paged_kv_last_page_len_buffer=last)
+        self.wrapper.plan(indptr, self.indices, last, Q_HEADS, KV_HEADS, HEAD_DIM, self.PAGE,
+                          q_data_type=torch.bfloat16, kv_data_type=torch.bfloat16)
+
+    def __call__(self, q, k, v):
+        # Memory of as many pages, each with all heads; the rows are not those of the other peers.
+        shape = (self.indices.numel(), KV_HEADS, self.PAGE, HEAD_DIM)
+        return self.wrapper.run(q.view(1, Q_HEADS, HEAD_DIM), (k.view(shape), v.view(shape)))
+
+
 def time_in_graph(attend, sets, launches):
     """Median microseconds of one call, the inputs taken in turn."""
     stream = torch.cuda.Stream()
@@ -144,6 +173,13 @@ def peers():
     yield "cudnn", sdpa(SDPBackend.CUDNN_ATTENTION, False)
     yield "cudnn packed", sdpa(SDPBackend.CUDNN_ATTENTION, True)
     yield "fixed split", FixedSplit()
+    try:
+        import flashinfer
+    except ImportError:
+        print("FlashInfer is not installed: not timed")
+    else:
+        yield "flashinfer", FlashInferDecode(flashinfer, False)
+        yield "flashinfer tensor cores", FlashInferDecode(flashinfer, True)
     for routed in (2, 4, 6, 7):
         yield f"fixed split, {routed} of 8 routed", FixedSplit(routed)
 
@@ -157,6 +193,7 @@ def main():
     pool = torch.randn(2, POOL_TOKENS * KV_HEADS * HEAD_DIM, device="cuda", dtype=torch.bfloat16)
     query = torch.randn(1, Q_HEADS, 1, HEAD_DIM, device="cuda", dtype=torch.bfloat16)
     results = []
+    all_peers = list(peers())
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, Triton {triton.__version__}")
     for context in (int(text) for text in options.contexts.split(",")):
         elements = KV_HEADS * context * HEAD_DIM
@@ -166,16 +203,18 @@ def main():
         size = elements * 4
         launches = max(2, count, min(200, int(4000 / (size / 3e6 + 5))))
         expected = None
-        for name, attend in peers():
+        for name, attend in all_peers:
             try:
-                if "routed" not in name:
+                if hasattr(attend, "prepare"):
+                    attend.prepare(context)
+                if "routed" not in name and "flashinfer" not in name:
                     out = attend(*sets[0]).float()
                     expected = out if expected is None else expected
                     error = ((out - expected).norm() / expected.norm()).item()
                     if not error < 2e-2:
                         raise RuntimeError(f"differs from the first peer by {error:.3g}")
                 microseconds = time_in_graph(attend, sets, launches)
-            except RuntimeError as problem:
+            except (RuntimeError, TypeError, ValueError) as problem:
                 print(f"{context:>8} {name:<28} failed: {str(problem).splitlines()[0][:100]}")
                 continue
             results.append({"peer": name, "context": context, "median_us": microseconds})
@@ -183,7 +222,8 @@ def main():
                   " GB/s of dense", flush=True)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
+            json.dump({"device": torch.cuda.get_device_name(), "torch": torch.__version__,
+                       "triton": triton.__version__, "results": results}, file, indent=1)
 
 
 if __name__ == "__main__":

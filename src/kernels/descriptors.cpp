@@ -18,7 +18,7 @@ constexpr DType kCacheTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr DType kWeightTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 constexpr int kHeadDims[] = {64, 80, 96, 128};
 
-constexpr DType kDeviceCacheTypes[] = {DType::kBF16, DType::kF16};
+constexpr DType kDeviceCacheTypes[] = {DType::kBF16, DType::kF16, DType::kF8E4M3};
 constexpr int kMostDeviceGroup = 16;
 
 constexpr auto full_table() {

@@ -25,6 +25,9 @@ struct KvView {
   const std::int32_t* page_table = nullptr;  // [sequences, page_table_stride], physical pages
   std::int64_t page_table_stride = 0;
   const std::int32_t* lengths = nullptr;  // [sequences], tokens
+  // What stored elements are multiplied by, [kv_heads]; nullptr: 1. Of f8e4m3 only.
+  const float* key_scales = nullptr;
+  const float* value_scales = nullptr;
 };
 
 // Elements from keys or values to row `token` of a sequence and KV head.

@@ -1,5 +1,5 @@
 // Decode attention on the GPU against the reference, without a test framework, so that the program
-// runs wherever there is a GPU. Prints a line per case; exit status 1 when one failed, 77 when
+// runs wherever there is a GPU. Prints what fails; exit status 1 when one failed, 77 when
 // there is no GPU.
 //
 //   decode_attention_check [CASES [SEED]]
@@ -7,20 +7,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <string>
 
 #include "base/dtype.h"
 #include "base/rng.h"
+#include "cuda/decode_refusals.h"
 #include "cuda/device_buffer.h"
 #include "kernels/cuda/decode_attention.h"
 #include "kernels/paged_cache.h"
 #include "kernels/reference/reference.h"
-#include "sinkrouter/error.h"
 
 namespace sinkrouter::cuda_tests {
 namespace {
@@ -59,7 +59,7 @@ int between(Rng& rng, int low, int high) {
 
 Case random_case(Rng& rng) {
   Case shape;
-  shape.cache.dtype = one_of(rng, {DType::kBF16, DType::kF16});
+  shape.cache.dtype = one_of(rng, {DType::kBF16, DType::kF16, DType::kF8E4M3});
   shape.cache.head_dim = one_of(rng, {64, 80, 96, 128});
   shape.cache.page_size = one_of(rng, {32, 64, 128, 256});
   shape.cache.kv_heads = between(rng, 1, 4);
@@ -137,7 +137,17 @@ struct Outcome {
 
 Outcome run(const Case& shape, Rng& rng) {
   PagedCache cache(shape.cache, rng);
-  const KvView host_kv = cache.view();
+  KvView host_kv = cache.view();
+  std::vector<float> key_scales;
+  std::vector<float> value_scales;
+  if (shape.cache.dtype == DType::kF8E4M3 && rng.below(4) != 0) {
+    for (int h = 0; h < host_kv.kv_heads; ++h) {
+      key_scales.push_back(static_cast<float>(0.3 + rng.uniform()));
+      value_scales.push_back(static_cast<float>(0.01 + 3 * rng.uniform()));
+    }
+    host_kv.key_scales = key_scales.data();
+    host_kv.value_scales = value_scales.data();
+  }
   Lists lists(host_kv, shape.granule);
   for (int s = 0; s < host_kv.sequences; ++s) {
     for (int h = 0; h < host_kv.kv_heads; ++h) {
@@ -173,6 +183,8 @@ Outcome run(const Case& shape, Rng& rng) {
   const DeviceBuffer values(cache.values());
   const DeviceBuffer page_table(cache.page_table());
   const DeviceBuffer lengths(std::span<const std::int32_t>(shape.cache.lengths));
+  const DeviceBuffer device_key_scales{std::span<const float>(key_scales)};
+  const DeviceBuffer device_value_scales{std::span<const float>(value_scales)};
   const DeviceBuffer granules(lists.granules());
   const DeviceBuffer counts(lists.counts());
   const std::vector<std::byte> query_bytes = stored(queries, shape.query_dtype);
@@ -190,6 +202,10 @@ Outcome run(const Case& shape, Rng& rng) {
   params.kv.values = values.data();
   params.kv.page_table = page_table.as<std::int32_t>();
   params.kv.lengths = lengths.as<std::int32_t>();
+  if (host_kv.key_scales != nullptr) {
+    params.kv.key_scales = device_key_scales.as<float>();
+    params.kv.value_scales = device_value_scales.as<float>();
+  }
   params.lists = lists.view();
   params.lists.granules = granules.as<std::int32_t>();
   params.lists.counts = counts.as<std::int32_t>();
@@ -244,7 +260,7 @@ Outcome run(const Case& shape, Rng& rng) {
 
 std::vector<Case> all_cases(int random_cases, Rng& rng) {
   std::vector<Case> cases;
-  for (DType dtype : {DType::kBF16, DType::kF16}) {
+  for (DType dtype : {DType::kBF16, DType::kF16, DType::kF8E4M3}) {
     for (int head_dim : {128, 64, 80, 96}) {
       Case plain;  // the simplest first: one list, one tile
       plain.cache = {dtype, 64, 1, head_dim, {16}};
@@ -259,6 +275,12 @@ std::vector<Case> all_cases(int random_cases, Rng& rng) {
       plain.share = 0.9;
       cases.push_back(plain);
     }
+  }
+  for (DType dtype : {DType::kBF16, DType::kF16, DType::kF8E4M3}) {  // one list, all blocks
+    Case longest;
+    longest.cache = {dtype, 64, 1, 128, {30000}};
+    longest.group = 4;
+    cases.push_back(longest);
   }
   Case many;  // more lists than blocks, and than threads of a block
   many.cache = {DType::kBF16, 32, 4, 64, {}};
@@ -279,13 +301,14 @@ int check_all(int random_cases, std::uint64_t seed) {
     return 77;
   }
   Rng rng(seed);
-  int failed = 0;
-  double worst_output = 0;
+  int failed = check_refusals();
+  std::map<DType, double> worst_output;
   double worst_lse = 0;
   const std::vector<Case> cases = all_cases(random_cases, rng);
   for (const Case& shape : cases) {
     const Outcome outcome = run(shape, rng);
-    worst_output = std::max(worst_output, outcome.worst_output);
+    double& worst = worst_output[shape.cache.dtype];
+    worst = std::max(worst, outcome.worst_output);
     worst_lse = std::max(worst_lse, outcome.worst_lse);
     std::string text = shape.text();
     if (text.size() > 160) text = text.substr(0, 160) + "...";
@@ -294,9 +317,11 @@ int check_all(int random_cases, std::uint64_t seed) {
     if (failed <= 12) fmt::print("FAILED {}\n       {}\n", text, outcome.problem);
   }
   fmt::print(
-      "decode attention: {} cases, {} failed, seed {}; largest relative error of outputs "
-      "{:.2e}, of lse {:.2e}\n",
-      cases.size(), failed, seed, worst_output, worst_lse);
+      "decode attention: {} cases, {} failed, seed {}; largest relative error of lse {:.2e}, of "
+      "outputs",
+      cases.size(), failed, seed, worst_lse);
+  for (const auto& [dtype, worst] : worst_output) fmt::print(" {} {:.2e}", name(dtype), worst);
+  fmt::print("\n");
   return failed == 0 ? 0 : 1;
 }
 

@@ -22,7 +22,7 @@ PagedCache::PagedCache(CacheShape shape, Rng& rng) : shape_(std::move(shape)) {
   page_table_.assign(shuffled.begin(), shuffled.begin() + sequences * pages_each);
 
   view_.dtype = shape_.dtype;
-  view_.token_stride = shape_.head_dim + static_cast<int>(rng.below(3)) * 8;
+  view_.token_stride = shape_.head_dim + static_cast<int>(rng.below(3)) * 16;
   view_.head_stride = shape_.page_size * view_.token_stride + static_cast<int>(rng.below(3)) * 16;
   view_.page_stride = shape_.kv_heads * view_.head_stride + static_cast<int>(rng.below(3)) * 32;
   if (rng.below(2) == 0) {  // [pages, page_size, kv_heads, head_dim], as other engines have it
@@ -50,7 +50,7 @@ PagedCache::PagedCache(CacheShape shape, Rng& rng) : shape_(std::move(shape)) {
 }
 
 void PagedCache::put(std::vector<std::byte>& rows, std::int64_t index, float value) {
-  visit_dtype<float, BFloat16, Float16>(shape_.dtype, [&]<typename T>() {
+  visit_dtype<float, BFloat16, Float16, Float8E4M3>(shape_.dtype, [&]<typename T>() {
     const T element = from_float<T>(value);
     std::memcpy(rows.data() + index * sizeof(T), &element, sizeof(T));
   });

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/decode_merge.cuh"
 #include "kernels/cuda/decode_rows.cuh"
+#include "kernels/cuda/decode_stages.cuh"
 #include "kernels/cuda/decode_work.cuh"
 #include "kernels/cuda/warp_mma.cuh"
 
@@ -21,9 +22,11 @@ __device__ inline float query_element(const DecodeParams& params, std::int64_t i
 
 // One warp's attention of up to 16 q heads, the rows of the matrices, over the rows it is given.
 // A lane holds of every 8 columns two neighbouring ones, of rows lane / 4 and lane / 4 + 8.
-template <typename Element, int kHeadDim>
+template <typename Stored, int kHeadDim, typename Shape>
 class WarpAttention {
-  using Layout = StageLayout<kHeadDim>;
+  using Layout = StageLayout<Stored, kHeadDim, Shape>;
+  using Fragment = Fragments<Stored>;
+  using Element = typename Fragment::Element;
   static constexpr int kSteps = kHeadDim / 16;   // of 16 channels
   static constexpr int kColumns = kHeadDim / 8;  // of 8 channels
 
@@ -36,7 +39,7 @@ class WarpAttention {
 #pragma unroll
       for (int part = 0; part < 4; ++part) {
         const int row = lane / 4 + part % 2 * 8;
-        const int channel = step * 16 + part / 2 * 8 + lane % 4 * 2;
+        const int channel = step * 16 + Fragment::query_channel(lane, part);
         const std::int64_t at = (std::int64_t{list} * group + row) * kHeadDim + channel;
         queries_[step][part] =
             row < group ? packed<Element>(query_element(params, at), query_element(params, at + 1))
@@ -80,12 +83,10 @@ class WarpAttention {
     if (with_values) multiply_values(stage + Layout::kMatrixBytes, weights);
   }
 
-  // Leaves the part of this warp for its block: mixed [warps, group, head_dim], then largest and
-  // sums [warps, group] each.
-  __device__ void leave(float* shared, int group) {
+  // Leaves the part of this warp for its block, in rows [warps, group].
+  __device__ void leave(const Parts& parts, int group) const {
     const int warp = static_cast<int>(threadIdx.x) / 32;
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    float* tops = shared + kWarps * group * kHeadDim;
 #pragma unroll
     for (int upper = 0; upper < 2; ++upper) {
       const float sum = quad_sum(sums_[upper]);
@@ -93,13 +94,15 @@ class WarpAttention {
       if (row >= group) continue;
       const int at = warp * group + row;
       if (lane % 4 == 0) {
-        tops[at] = largest_[upper];
-        tops[kWarps * group + at] = sum;
+        parts.largest[at] = largest_[upper];
+        parts.sums[at] = sum;
       }
 #pragma unroll
-      for (int column = 0; column < kColumns; ++column) {
-        const float2 pair{mixed_[column][2 * upper], mixed_[column][2 * upper + 1]};
-        reinterpret_cast<float2*>(shared + at * kHeadDim)[column * 4 + lane % 4] = pair;
+      for (int step = 0; step < kSteps; ++step) {
+        const float* low = mixed_[2 * step] + 2 * upper;
+        const float* high = mixed_[2 * step + 1] + 2 * upper;
+        Fragment::put_mixed(parts.mixed + at * kHeadDim + step * 16, lane, {low[0], low[1]},
+                            {high[0], high[1]});
       }
     }
   }
@@ -108,12 +111,11 @@ class WarpAttention {
   // logits[half][...] of keys 8 * half ... of the stage.
   __device__ void multiply_keys(std::uint32_t stage, float (&logits)[2][4]) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    const std::uint32_t row =
-        stage + (lane / 16 * 8 + lane % 8) * Layout::kPitch + lane / 8 % 2 * 16;
+    const std::uint32_t rows = stage + Fragment::key_offset(lane, Layout::kPitch);
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       std::uint32_t keys[4];
-      load_matrices<false>(keys, row + step * 32);
+      Fragment::load_keys(keys, rows + step * Fragment::kStepBytes);
       multiply_add<Element>(logits[0], queries_[step], keys[0], keys[1]);
       multiply_add<Element>(logits[1], queries_[step], keys[2], keys[3]);
     }
@@ -121,14 +123,13 @@ class WarpAttention {
 
   __device__ void multiply_values(std::uint32_t values, const std::uint32_t (&weights)[4]) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    const std::uint32_t row =
-        values + (lane / 8 % 2 * 8 + lane % 8) * Layout::kPitch + lane / 16 * 16;
+    const std::uint32_t rows = values + Fragment::value_offset(lane, Layout::kPitch);
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
-      std::uint32_t channels[4];
-      load_matrices<true>(channels, row + step * 32);
-      multiply_add<Element>(mixed_[2 * step], weights, channels[0], channels[1]);
-      multiply_add<Element>(mixed_[2 * step + 1], weights, channels[2], channels[3]);
+      std::uint32_t columns[4];
+      Fragment::load_values(columns, rows + step * Fragment::kStepBytes);
+      multiply_add<Element>(mixed_[2 * step], weights, columns[0], columns[1]);
+      multiply_add<Element>(mixed_[2 * step + 1], weights, columns[2], columns[3]);
     }
   }
 
@@ -155,147 +156,105 @@ class WarpAttention {
   float sums_[2] = {};
 };
 
-// One row of what the block's warps left (WarpAttention::leave), over all of them.
-struct BlockRow {
-  float weights[kWarps];
-  float largest = kMinusInfinity;
-  float sum = 0;
-
-  __device__ BlockRow(const float* tops, int group, int row) {
-#pragma unroll
-    for (int warp = 0; warp < kWarps; ++warp) largest = fmaxf(largest, tops[warp * group + row]);
-#pragma unroll
-    for (int warp = 0; warp < kWarps; ++warp) {
-      weights[warp] = part_weight(tops[warp * group + row], largest);
-      sum += weights[warp] * tops[(kWarps + warp) * group + row];
-    }
-  }
-};
-
-// Stores the attention of a list that no other block has a part of.
-template <int kHeadDim>
-__device__ void store_whole(const DecodeParams& params, const float* shared, int list, int group) {
-  const float* tops = shared + kWarps * group * kHeadDim;
-  const int thread = static_cast<int>(threadIdx.x);
-  const std::int64_t out_row = std::int64_t{list} * group;
-  if (thread < group) {
-    const BlockRow merged(tops, group, thread);
-    store_lse(params, out_row + thread, merged.largest, merged.sum);
-  }
-  if (params.output == nullptr) return;
-  for (int at = thread; at < group * kHeadDim; at += kThreads) {
-    const BlockRow merged(tops, group, at / kHeadDim);
-    float value = 0;
-#pragma unroll
-    for (int warp = 0; warp < kWarps; ++warp) {
-      value += merged.weights[warp] * shared[warp * group * kHeadDim + at];
-    }
-    const float inverse = merged.sum == 0.0f ? 0.0f : 1.0f / merged.sum;
-    store(params.output, params.output_dtype, out_row * kHeadDim + at, value * inverse);
-  }
-}
-
-// Stores this block's part of a list in the workspace, from `part` on.
-template <int kHeadDim>
-__device__ void store_part(const DecodeParams& params, const Workspace& workspace,
-                           const float* shared, std::int64_t part, int group) {
-  const float* tops = shared + kWarps * group * kHeadDim;
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread < group) {
-    const BlockRow merged(tops, group, thread);
-    workspace.largest[part + thread] = merged.largest;
-    workspace.sums[part + thread] = merged.sum;
-  }
-  if (params.output == nullptr) return;
-  for (int at = thread; at < group * kHeadDim; at += kThreads) {
-    const BlockRow merged(tops, group, at / kHeadDim);
-    float value = 0;
-#pragma unroll
-    for (int warp = 0; warp < kWarps; ++warp) {
-      value += merged.weights[warp] * shared[warp * group * kHeadDim + at];
-    }
-    workspace.mixed[part * kHeadDim + at] = value;
-  }
-}
-
 // An empty list: output 0 and lse -inf. The blocks share them.
 template <int kHeadDim>
 __device__ void store_empty_lists(const DecodeParams& params, int lists, int group) {
+  const int thread = static_cast<int>(threadIdx.x);
   for (int list = static_cast<int>(blockIdx.x); list < lists; list += static_cast<int>(gridDim.x)) {
     if (rows_of_list(params.lists, list) > 0) continue;
-    const int thread = static_cast<int>(threadIdx.x);
-    const std::int64_t row = std::int64_t{list} * group;
-    if (thread < group) store_lse(params, row + thread, kMinusInfinity, 0.0f);
+    const ListResult result{params, list, group, 1.0f};
+    if (thread < group) result.put_sum(thread, kMinusInfinity, 0.0f);
     if (params.output == nullptr) continue;
-    for (int at = thread; at < group * kHeadDim; at += kThreads) {
-      store(params.output, params.output_dtype, row * kHeadDim + at, 0.0f);
+    for (int at = thread * 4; at < group * kHeadDim; at += static_cast<int>(blockDim.x) * 4) {
+      result.template put_mixed<kHeadDim>(at / kHeadDim, at % kHeadDim, float4{0, 0, 0, 0}, 0.0f);
     }
   }
 }
 
-template <typename Element, int kHeadDim>
-__global__ void __launch_bounds__(kThreads, 2)
+// What the grid will look up first comes to the L2 cache while the kernel before may still run.
+__device__ inline void prefetch_page_table(const KvView& kv) {
+  constexpr int kLine = 128;
+  const std::int64_t bytes = kv.page_table_stride * kv.sequences * 4;
+  const std::int64_t at = (std::int64_t{threadIdx.x} * gridDim.x + blockIdx.x) * kLine;
+  if (at < bytes) prefetch_l2(reinterpret_cast<const char*>(kv.page_table) + at);
+}
+
+template <typename Stored, int kHeadDim, typename Shape>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     decode_attention_kernel(const __grid_constant__ DecodeParams params) {
-  using Layout = StageLayout<kHeadDim>;
+  using Layout = StageLayout<Stored, kHeadDim, Shape>;
+  constexpr int kWarps = Shape::kWarps;
+  constexpr int kStages = Shape::kStages;
   extern __shared__ __align__(16) unsigned char shared[];
-  auto* const shared_floats = reinterpret_cast<float*>(shared);
   const int group = params.q_heads / params.kv.kv_heads;
   const int lists = params.kv.sequences * params.kv.kv_heads;
   const bool with_values = params.output != nullptr;
-  const float scale_log2 = params.scale * kLog2E;
-  const Workspace workspace(params.workspace, static_cast<int>(gridDim.x), group, kHeadDim);
+  const Workspace workspace(params.workspace, static_cast<int>(gridDim.x), group, kHeadDim, lists);
+  const Parts warp_parts(reinterpret_cast<float*>(shared), kWarps * group, kHeadDim);
   const int block = static_cast<int>(blockIdx.x);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const std::uint32_t stages = shared_address(shared) + warp * Layout::kWarpBytes;
+  auto* const masks = reinterpret_cast<std::uint32_t*>(shared + Layout::kMasks) + warp * kStages;
 
-  store_empty_lists<kHeadDim>(params, lists, group);
-  const BlockWork work = find_work(params.lists, lists);
+  prefetch_page_table(params.kv);
+  wait_for_previous_kernel();
+  const BlockWork work = find_work<kWarps>(params.lists, lists);
   int list = work.list;
   std::int64_t list_begin = work.list_begin;
   for (std::int64_t tile = work.first; tile < work.last; ++list) {
     const int list_tiles = tiles_of_list(params.lists, list);
     const std::int64_t list_end = list_begin + list_tiles;
     if (list_tiles == 0) continue;
-    const int first = static_cast<int>(tile - list_begin);
+    const int first = static_cast<int>(tile - list_begin) + warp;
     const int last = static_cast<int>(min(std::int64_t{work.last}, list_end) - list_begin);
 
-    const std::uint32_t stages = shared_address(shared) + threadIdx.x / 32 * Layout::kWarpBytes;
-    WarpRows<kHeadDim> rows(params, list, first, last, stages);
-#pragma unroll
-    for (int ahead = 0; ahead < kStages - 1; ++ahead) rows.start_copy(first + ahead, ahead);
-    WarpAttention<Element, kHeadDim> attention;
+    WarpRows<Stored, kHeadDim, Shape> rows(params, list, first, last, stages, masks);
+#pragma unroll 1
+    for (int ahead = 0; ahead < kStages - 1; ++ahead) {
+      rows.start_copy(first + ahead * kWarps, ahead);
+    }
+    const int head = list % params.kv.kv_heads;
+    const float* const key_scales = params.kv.key_scales;
+    const float* const value_scales = params.kv.value_scales;
+    const float key_scale = key_scales == nullptr ? 1.0f : key_scales[head];
+    const float value_scale = value_scales == nullptr ? 1.0f : value_scales[head];
+    WarpAttention<Stored, kHeadDim, Shape> attention;
     attention.load_queries(params, list, group);
     int stage = 0;
-    for (int at = first; at < last; ++at) {
+    for (int at = first; at < last; at += kWarps) {
       wait_copies<kStages - 2>();
       __syncwarp();  // all lanes' copies have arrived, and no lane reads the stage filled next
       const int next = stage == 0 ? kStages - 1 : stage - 1;
-      rows.start_copy(at + kStages - 1, next);
-      const unsigned listed = rows.listed_rows(kStages - 1);
+      rows.start_copy(at + (kStages - 1) * kWarps, next);
+      const unsigned listed = masks[stage];
       if (listed != 0) {
-        attention.add(stages + stage * Layout::kStageBytes, listed, scale_log2, with_values);
+        attention.add(stages + stage * Layout::kStageBytes, listed,
+                      params.scale * kLog2E * key_scale, with_values);
       }
       stage = stage == kStages - 1 ? 0 : stage + 1;
     }
     wait_copies<0>();
     __syncthreads();  // before the stages hold what the warps leave
-    attention.leave(shared_floats, group);
+    attention.leave(warp_parts, group);
     __syncthreads();
 
     const int first_block = work.block_of(list_begin);
     const int last_block = work.block_of(list_end - 1);
+    const ListResult result{params, list, group, value_scale};
+    const PartRows of_warps{0, group, group, kWarps};
     if (first_block == last_block) {
-      store_whole<kHeadDim>(params, shared_floats, list, group);
+      merge_parts<kHeadDim, kWarps, true>(warp_parts, of_warps, group, with_values, result);
     } else {
-      const std::int64_t part = part_row(block, block == first_block, group);
-      store_part<kHeadDim>(params, workspace, shared_floats, part, group);
-      if (arrive_last(workspace.arrived + list, last_block - first_block + 1)) {
-        merge_blocks<kHeadDim>(params, workspace, list, first_block, last_block, group,
-                               shared_floats);
-      }
+      const std::int64_t at = std::int64_t{part_slot(block, block == first_block)} * group;
+      merge_parts<kHeadDim, kWarps, true>(warp_parts, of_warps, group, with_values,
+                                          PartResult{workspace.parts, at});
+      merge_blocks<kHeadDim, kWarps>(workspace, first_block, last_block, result);
     }
     __syncthreads();  // before the next list's rows come to `shared`
     tile = list_begin + last;
     list_begin = list_end;
   }
+  store_empty_lists<kHeadDim>(params, lists, group);
 }
 
 }  // namespace sinkrouter::cuda

@@ -8,14 +8,11 @@
 // it, whatever the lists are, and works out by itself which.
 namespace sinkrouter::cuda {
 
-constexpr int kWarps = 4;
-constexpr int kThreads = 32 * kWarps;
-constexpr int kWarpRows = 16;
-constexpr int kTileRows = kWarps * kWarpRows;
+constexpr int kTileRows = 16;  // one step of one warp
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 __device__ inline int rows_of_list(const GranuleLists& lists, int list) {
-  const std::int64_t count = __ldg(lists.counts + list);
+  const std::int64_t count = lists.counts[list];
   return static_cast<int>(min(max(count, std::int64_t{0}), lists.capacity)) * lists.granule;
 }
 
@@ -43,7 +40,9 @@ struct BlockWork {
 };
 
 // Called by all threads of the block.
+template <int kWarps>
 __device__ inline BlockWork find_work(const GranuleLists& lists, int list_count) {
+  constexpr int kThreads = 32 * kWarps;
   __shared__ int warp_sums[kWarps];
   __shared__ int found[2];
   const int thread = static_cast<int>(threadIdx.x);
@@ -69,7 +68,7 @@ __device__ inline BlockWork find_work(const GranuleLists& lists, int list_count)
 
   BlockWork work;
   work.total = total;
-  work.blocks = min(static_cast<int>(gridDim.x), total);
+  work.blocks = min(static_cast<int>(gridDim.x), (total + kWarps - 1) / kWarps);
   const int block = static_cast<int>(blockIdx.x);
   if (block >= work.blocks) return work;
   work.first = BlockWork::begin_of(total, work.blocks, block);

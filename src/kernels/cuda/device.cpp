@@ -17,6 +17,10 @@ DeviceLimits device_limits() {
   check(cudaDeviceGetAttribute(&limits.shared_bytes_per_block,
                                cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
         "shared memory of the GPU");
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "compute capability of the GPU");
+  limits.overlaps_kernels = major >= 9;
   return limits;
 }
 

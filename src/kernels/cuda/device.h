@@ -11,6 +11,7 @@ void check(cudaError_t status, const char* what);
 struct DeviceLimits {
   int multiprocessors = 0;
   int shared_bytes_per_block = 0;  // after opting in
+  bool overlaps_kernels = false;   // programmatic dependent launch
 };
 
 // Of the current device. Throws Error when there is none or its driver is too old.

@@ -14,8 +14,8 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
 
 // 16 bytes to shared memory; zeros, and nothing is read, unless `wanted`.
 __device__ inline void copy_async(std::uint32_t to, const void* from, bool wanted) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from),
-               "r"(wanted ? 16 : 0)
+  const int bytes = wanted ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(bytes)
                : "memory");
 }
 
@@ -39,6 +39,22 @@ __device__ inline void load_matrices(std::uint32_t (&to)[4], std::uint32_t row) 
   } else {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(row)
+                 : "memory");
+  }
+}
+
+// Two of them, named by lanes 0 to 15.
+template <bool kTransposed>
+__device__ inline void load_matrices(std::uint32_t (&to)[2], std::uint32_t row) {
+  if constexpr (kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];\n"
+                 : "=r"(to[0]), "=r"(to[1])
+                 : "r"(row)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];\n"
+                 : "=r"(to[0]), "=r"(to[1])
                  : "r"(row)
                  : "memory");
   }
@@ -73,6 +89,20 @@ __device__ inline std::uint32_t packed(float low, float high) {
     const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
     return reinterpret_cast<const std::uint32_t&>(pair);
   }
+}
+
+// A kernel launched to overlap the one before it in its stream: waits until that one is done and
+// what it wrote can be read, then lets the next one be set up. What the one before may have written
+// must not be read with __ldg, which compilers may move ahead of the wait.
+__device__ inline void wait_for_previous_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\n" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
+#endif
+}
+
+__device__ inline void prefetch_l2(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];\n" ::"l"(address));
 }
 
 // Over the four lanes that hold one row of a matrix.

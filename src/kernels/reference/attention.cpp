@@ -28,11 +28,13 @@ std::vector<std::int64_t> listed_tokens(const DecodeAttentionParams& params, int
 // Softmax attention of one query over `tokens`; returns the lse. output may be nullptr.
 double attend(const float* query, float scale, const KvView& kv, int sequence, int kv_head,
               const std::vector<std::int64_t>& tokens, float* output) {
+  const double key_scale = kv.key_scales == nullptr ? 1.0 : kv.key_scales[kv_head];
+  const double value_scale = kv.value_scales == nullptr ? 1.0 : kv.value_scales[kv_head];
   std::vector<double> weights(tokens.size());
   double largest = -std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const std::int64_t offset = row_offset(kv, sequence, kv_head, tokens[i]);
-    weights[i] = scale * dot(query, kv.keys, kv.dtype, offset, kv.head_dim);
+    weights[i] = scale * key_scale * dot(query, kv.keys, kv.dtype, offset, kv.head_dim);
     largest = std::fmax(largest, weights[i]);
   }
   double sum = 0;
@@ -48,7 +50,7 @@ double attend(const float* query, float scale, const KvView& kv, int sequence, i
         mixed[c] += weights[i] / sum * element(kv.values, kv.dtype, offset + c);
       }
     }
-    for (int c = 0; c < kv.head_dim; ++c) output[c] = static_cast<float>(mixed[c]);
+    for (int c = 0; c < kv.head_dim; ++c) output[c] = static_cast<float>(value_scale * mixed[c]);
   }
   return tokens.empty() ? largest : largest + std::log(sum);
 }

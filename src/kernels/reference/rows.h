@@ -8,7 +8,7 @@ namespace sinkrouter::reference {
 
 inline double element(const void* data, DType dtype, std::int64_t index) {
   double value = 0;
-  visit_dtype<float, BFloat16, Float16>(
+  visit_dtype<float, BFloat16, Float16, Float8E4M3>(
       dtype, [&]<typename T>() { value = to_float(static_cast<const T*>(data)[index]); });
   return value;
 }
