@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import pathlib
+import textwrap
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b",
@@ -142,13 +143,12 @@ def main():
     peers = json.loads(pathlib.Path(options.peers).read_text(encoding="utf-8")) \
         if options.peers else {}
     versions = f"; PyTorch {peers['torch']}, Triton {peers['triton']}" if peers else ""
-    text = [BEGIN, "",
-            f"{report['device']}, which reads {report['read_ceiling_gb_per_s']:.0f} GB/s in the same "
-            f"run (2 GiB); `{options.command}`{versions}. Llama-3.1-8B's shape (32 q heads, 8 KV "
-            "heads, head dim 128), bf16, batch 1, in CUDA graphs, medians in microseconds.",
-            *([options.note] if options.note else []), "", *dense_table(report, peers), "",
-            "![speedup over context](cuda-speedup.svg)", "", *selection_table(report, peers), "",
-            END]
+    intro = (f"{report['device']}, which reads {report['read_ceiling_gb_per_s']:.0f} GB/s in the "
+             f"same run (2 GiB); `{options.command}`{versions}. Llama-3.1-8B's shape (32 q heads, "
+             "8 KV heads, head dim 128), bf16, batch 1, in CUDA graphs, medians in microseconds. "
+             + options.note)
+    text = [BEGIN, "", textwrap.fill(intro, 100), "", *dense_table(report, peers), "",
+            "![speedup over context](cuda-speedup.svg)", "", *selection_table(report, peers), "", END]
     page = options.docs / "cuda.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, found, after = rest.partition(END)

@@ -1,297 +1,378 @@
-// Times the router's stages in CUDA graphs, on a synthetic cache that makes it choose a given share
-// of candidates and rows. Usage: router_bench [--json FILE] [context ...]
+// Times the router and attention over what it lists beside dense attention, in CUDA graphs, on a
+// synthetic cache for which it lists a given share of candidates and of rows.
+//
+//   sr_bench_router --help
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <functional>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <numeric>
-#include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/rng.h"
+#include "device_memory.h"
 #include "graph_timer.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/read_memory.h"
-#include "kernels/cuda/router_step.h"
-#include "router_fill.h"
+#include "kernels/cuda/routed_attention.h"
+#include "router_pool.h"
 
 namespace sinkrouter::gpu_bench {
-
-using namespace cuda;  // the router
 namespace {
 
 constexpr int kQHeads = 32;
-constexpr int kKvHeads = 8;
-constexpr int kDim = 128;
-constexpr int kPage = 64;
 constexpr int kWindow = 64;
 constexpr double kRowShare = 0.05;
 constexpr double kBlockShare = 0.15;
-constexpr float kCodeScale = 1.0f / 64;
+constexpr float kSharpness = 2.4f;  // logits of rows deviate by 3.4
 
-template <typename T>
-T* allocate(std::int64_t count) {
-  void* memory = nullptr;
-  cuda::check(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
-  return static_cast<T*>(memory);
-}
-
-// Layers with descriptions of their own, so that no replay finds them in the cache.
-struct Layers {
-  int length;
-  int count;
-  std::int64_t blocks;  // of a layer
-  std::uint8_t* codes;
-  float* scales;
-  std::uint32_t* sketch_codes;
-  Float16* sketch_scales;
-  void* keys;
-  std::int32_t* table;
-  std::int32_t* lengths;
-  float* rotation;
-  float* queries;  // [count, q_heads, dim]
-  RouterLimits limits;
-  std::int32_t* lists;
-  std::int32_t* counts;
-  std::uint8_t* routed;
-  void* work;
-  std::int64_t pages;
+// Page tables and queries of their own, so that launches in a row do not meet each other's rows in
+// the cache of the GPU.
+struct InputSet {
+  DeviceMemory page_table;
+  DeviceMemory queries;
 };
 
-Layers make_layers(int length) {
-  Layers l{};
-  l.length = length;
-  l.pages = length / kPage;
-  l.blocks = l.pages * kKvHeads * (kPage / kBlockSize);
-  const double bytes = static_cast<double>(l.blocks) * (2 * kDim + 32 * (kDim / 4 + 2));
-  l.count = std::clamp(static_cast<int>(std::ceil(256e6 / bytes)), 2, 16);
-  l.codes = allocate<std::uint8_t>(l.count * l.blocks * 2 * kDim);
-  l.scales = allocate<float>(l.count * l.blocks);
-  l.sketch_codes = allocate<std::uint32_t>(l.count * l.blocks * (kDim / 16) * kBlockSize);
-  l.sketch_scales = allocate<Float16>(l.count * l.blocks * kBlockSize);
-  const std::int64_t key_bytes = l.pages * kKvHeads * kPage * kDim * 2;
-  l.keys = allocate<char>(key_bytes);
-  cuda::check(fill_bits(reinterpret_cast<std::uint32_t*>(l.keys), key_bytes / 4, 7, 0x80ff80ffu,
-                        0x3f003f00u),
-              "fill");
-  // Means are normal, deviations are what the sketches' codes have: 2 times 1.118.
-  cuda::check(fill_normal_codes(l.codes, l.count * l.blocks * 2 * kDim, 11, 1.0f / kCodeScale,
-                                2 * kDim, kDim),
-              "fill");
-  std::vector<float> scales(l.count * l.blocks, kCodeScale * 1.0f);
-  cuda::check(cudaMemcpy(l.scales, scales.data(), scales.size() * 4, cudaMemcpyHostToDevice),
-              "copy");
-  cuda::check(
-      fill_bits(l.sketch_codes, l.count * l.blocks * (kDim / 16) * kBlockSize, 13, 0xffffffffu, 0),
-      "fill");
-  std::vector<std::uint16_t> row_scales(l.count * l.blocks * kBlockSize, 0x3b27);  // 0.894
-  cuda::check(
-      cudaMemcpy(l.sketch_scales, row_scales.data(), row_scales.size() * 2, cudaMemcpyHostToDevice),
-      "copy");
-  Rng rng(3);
-  std::vector<std::int32_t> table(l.pages);
-  std::iota(table.begin(), table.end(), 0);
-  for (std::int64_t i = l.pages - 1; i > 0; --i) std::swap(table[i], table[rng.below(i + 1)]);
-  l.table = allocate<std::int32_t>(l.pages);
-  cuda::check(cudaMemcpy(l.table, table.data(), l.pages * 4, cudaMemcpyHostToDevice), "copy");
-  l.lengths = allocate<std::int32_t>(1);
-  cuda::check(cudaMemcpy(l.lengths, &length, 4, cudaMemcpyHostToDevice), "copy");
-  // A Hadamard matrix over sqrt(128).
-  std::vector<float> rotation(kDim * kDim);
-  for (int i = 0; i < kDim; ++i) {
-    for (int j = 0; j < kDim; ++j)
-      rotation[i * kDim + j] = (__builtin_popcount(i & j) % 2 ? -1.0f : 1.0f) / std::sqrt(128.0f);
-  }
-  l.rotation = allocate<float>(kDim * kDim);
-  cuda::check(cudaMemcpy(l.rotation, rotation.data(), rotation.size() * 4, cudaMemcpyHostToDevice),
-              "copy");
-  std::vector<float> queries(l.count * kQHeads * kDim);
+std::vector<float> normal_queries(Rng& rng) {
+  std::vector<float> queries(kQHeads * kDim);
   for (float& q : queries) q = rng.normal();
-  l.queries = allocate<float>(queries.size());
-  cuda::check(cudaMemcpy(l.queries, queries.data(), queries.size() * 4, cudaMemcpyHostToDevice),
-              "copy");
-  l.limits = {1, kQHeads, kKvHeads, kDim, length, kWindow, 1};
-  l.lists = allocate<std::int32_t>(std::int64_t{kKvHeads} * length);
-  l.counts = allocate<std::int32_t>(kKvHeads);
-  l.routed = allocate<std::uint8_t>(kKvHeads);
-  const std::int64_t work_bytes = router_workspace_bytes(l.limits);
-  l.work = allocate<char>(work_bytes);
-  cuda::check(cudaMemset(l.work, 0, work_bytes), "memset");
-  return l;
+  return queries;
 }
 
-void release(const Layers& l) {
-  for (void* memory :
-       {static_cast<void*>(l.codes), static_cast<void*>(l.scales),
-        static_cast<void*>(l.sketch_codes), static_cast<void*>(l.sketch_scales), l.keys,
-        static_cast<void*>(l.table), static_cast<void*>(l.lengths), static_cast<void*>(l.rotation),
-        static_cast<void*>(l.queries), static_cast<void*>(l.lists), static_cast<void*>(l.counts),
-        static_cast<void*>(l.routed), l.work}) {
-    cudaFree(memory);
+// One context at one granule, with all that its launches need.
+class Case {
+ public:
+  Case(const RouterPool& pool, int context, int granule, Rng& rng)
+      : pool_(pool),
+        limits_{1, kQHeads, kKvHeads, kDim, context, kWindow, granule},
+        sets_count_(static_cast<int>(std::min<std::int64_t>(kPoolTokens / context, 16))),
+        lengths_(std::vector<std::int32_t>(1, context)),
+        every_(every_granule(context)),
+        lists_(std::int64_t{kKvHeads} * (context / granule) * 4),
+        counts_(std::vector<std::int32_t>(kKvHeads, context / kPage)),
+        routed_(kKvHeads),
+        work_(cuda::router_workspace_bytes(limits_)),
+        output_(kQHeads * kRowBytes),
+        lse_(kQHeads * 4),
+        grid_(cuda::decode_grid(DType::kBF16, kDim)) {
+    std::vector<std::int32_t> pages(kPoolTokens / kPage);
+    std::iota(pages.begin(), pages.end(), 0);
+    for (std::size_t i = pages.size() - 1; i > 0; --i) std::swap(pages[i], pages[rng.below(i + 1)]);
+    const int each = context / kPage;
+    for (int set = 0; set < sets_count_; ++set) {
+      sets_.push_back({DeviceMemory(std::vector<std::int32_t>(pages.begin() + set * each,
+                                                              pages.begin() + (set + 1) * each)),
+                       DeviceMemory(normal_queries(rng))});
+    }
+    dense_counts_ = DeviceMemory(std::vector<std::int32_t>(kKvHeads, context / kPage));
+    attention_workspace_ = DeviceMemory(cuda::decode_workspace(attention(0, step(0)), grid_));
+    cuda::check(cudaMemset(attention_workspace_.as<void>(), 0, attention_workspace_.bytes()),
+                "workspace");
+    cuda::clear_router_workspace(limits_, step(0).workspace, nullptr);
   }
-}
 
-RouterStep step_of(const Layers& l, int layer, int granule, float sharpness, float epsilon,
-                   float block_share) {
-  RouterStep step;
-  step.queries = l.queries + std::int64_t{layer} * kQHeads * kDim;
-  step.q_heads = kQHeads;
-  step.scale = sharpness / std::sqrt(static_cast<float>(kDim));
-  step.kv.keys = l.keys;
-  step.kv.dtype = DType::kBF16;
-  step.kv.token_stride = kDim;
-  step.kv.head_stride = std::int64_t{kPage} * kDim;
-  step.kv.page_stride = step.kv.head_stride * kKvHeads;
-  step.kv.page_size = kPage;
-  step.kv.kv_heads = kKvHeads;
-  step.kv.head_dim = kDim;
-  step.kv.sequences = 1;
-  step.kv.page_table = l.table;
-  step.kv.page_table_stride = l.pages;
-  step.kv.lengths = l.lengths;
-  step.moments = {l.codes + layer * l.blocks * 2 * kDim, l.scales + layer * l.blocks};
-  step.sketches = {2, l.sketch_codes + layer * l.blocks * (kDim / 16) * kBlockSize,
-                   l.sketch_scales + layer * l.blocks * kBlockSize, nullptr, l.rotation};
-  step.window = kWindow;
-  step.epsilon = epsilon;
-  step.block_share = block_share;
-  step.kept_units = kept_units(l.limits);
-  step.workspace = router_workspace(l.limits, l.work);
-  step.lists = {l.lists, l.counts, granule == 1 ? l.length : l.length / granule, granule};
-  step.routed = l.routed;
-  return step;
-}
-
-// Microseconds of one call of `launch(layer)`, going round the layers.
-double time_layers(int layers, const std::function<cudaError_t(int, cudaStream_t)>& launch) {
-  return time_in_graph(
-             4 * layers,
-             [&](int i, cudaStream_t stream) { cuda::check(launch(i % layers, stream), "launch"); })
-      .median_us;
-}
-
-double fraction(const std::int32_t* counts, double of) {
-  std::int32_t host[kKvHeads];
-  cuda::check(cudaDeviceSynchronize(), "synchronize");
-  cuda::check(cudaMemcpy(host, counts, sizeof(host), cudaMemcpyDeviceToHost), "copy");
-  return std::accumulate(host, host + kKvHeads, 0.0) / kKvHeads / of;
-}
-
-void bench(int length, std::FILE* json, bool first) {
-  const Layers l = make_layers(length);
-  const float sharpness = 1.6f;
-  // Mass that tier 0 may leave, for the wanted share of blocks; then epsilon for that of rows.
-  float low = -16, high = 0;
-  for (int i = 0; i < 14; ++i) {
-    const float middle = (low + high) / 2;
-    const RouterStep step = step_of(l, 0, 1, sharpness, std::exp(middle), 1.0f);
-    cuda::check(launch_tier0(step, l.limits, nullptr), "tier0");
-    cuda::check(launch_select_blocks(step, l.limits, nullptr), "select");
-    (fraction(step.workspace.block_counts, length / kBlockSize) > kBlockShare ? low : high) =
-        middle;
-  }
-  const float for_blocks = std::exp(high);
-  low = high, high = 0;
-  for (int i = 0; i < 14; ++i) {
-    const float middle = (low + high) / 2;
-    const RouterStep step =
-        step_of(l, 0, 1, sharpness, std::exp(middle), for_blocks / std::exp(middle));
-    cuda::check(launch_router(step, l.limits, nullptr), "router");
-    (fraction(l.counts, length) > kRowShare ? low : high) = middle;
-  }
-  const float epsilon = std::exp(high);
-  const float share = for_blocks / epsilon;
-  {
-    const RouterStep step = step_of(l, 0, 1, sharpness, epsilon, share);
-    cuda::check(launch_router(step, l.limits, nullptr), "router");
-    const double rows = fraction(l.counts, length);
-    const double blocks = fraction(step.workspace.block_counts, length / kBlockSize);
-    std::printf(
-        "\ncontext %d: %d layers, epsilon %.3g, block share %.3g: %.1f%% of blocks, %.1f%% of "
-        "rows\n",
-        length, l.count, epsilon, share, 100 * blocks, 100 * rows);
-  }
-  const auto at = [&](int layer) { return step_of(l, layer, 1, sharpness, epsilon, share); };
-  const auto coarse = [&](int layer) {
-    RouterStep step = step_of(l, layer, 32, sharpness, for_blocks, 1.0f);
+  cuda::RouterStep step(int set) const {
+    cuda::RouterStep step;
+    step.queries = sets_[set].queries.as<float>();
+    step.q_heads = kQHeads;
+    step.scale = kSharpness / std::sqrt(static_cast<float>(kDim));
+    step.kv = pool_.view();
+    step.kv.page_table = sets_[set].page_table.as<std::int32_t>();
+    step.kv.page_table_stride = limits_.length / kPage;
+    step.kv.lengths = lengths_.as<std::int32_t>();
+    step.moments = pool_.moments();
+    step.sketches = pool_.sketches();
+    step.window = kWindow;
+    step.epsilon = epsilon;
+    step.block_share = block_share;
+    step.kept_units = cuda::kept_units(limits_);
+    step.workspace = cuda::router_workspace(limits_, work_.as<void>());
+    step.lists = {lists_.as<std::int32_t>(), counts_.as<std::int32_t>(),
+                  limits_.length / limits_.granule, limits_.granule};
+    step.routed = routed_.as<std::uint8_t>();
     return step;
-  };
-  RouterLimits blocks_only = l.limits;
-  blocks_only.granule = 32;
-  const double tier0 =
-      time_layers(l.count, [&](int i, cudaStream_t s) { return launch_tier0(at(i), l.limits, s); });
-  const double select0 = time_layers(
-      l.count, [&](int i, cudaStream_t s) { return launch_select_blocks(at(i), l.limits, s); });
-  const double tier1 =
-      time_layers(l.count, [&](int i, cudaStream_t s) { return launch_tier1(at(i), l.limits, s); });
-  const double select1 = time_layers(
-      l.count, [&](int i, cudaStream_t s) { return launch_select_rows(at(i), l.limits, s); });
-  const double all = time_layers(
-      l.count, [&](int i, cudaStream_t s) { return launch_router(at(i), l.limits, s); });
-  const double block_router = time_layers(
-      l.count, [&](int i, cudaStream_t s) { return launch_router(coarse(i), blocks_only, s); });
-  const std::int64_t dense_bytes = std::int64_t{length} * kKvHeads * kDim * 2 * 2;
-  const std::int64_t words =
-      std::min<std::int64_t>(dense_bytes / 2, l.pages * kKvHeads * kPage * kDim * 2) / 16;
-  std::uint32_t* sum = allocate<std::uint32_t>(1);
-  const double half = time_layers(1, [&](int, cudaStream_t s) {
-    read_memory(l.keys, words * 16, sum, s);
-    return cudaSuccess;
-  });
-  cudaFree(sum);
-  const double tier0_bytes = static_cast<double>(l.blocks) * (2 * kDim + 4);
-  const double tier1_bytes = static_cast<double>(l.blocks) * kBlockShare * 32 * (kDim / 4 + 2);
-  std::printf("  %-34s %9s %9s\n", "stage", "us", "GB/s");
-  std::printf("  %-34s %9.2f %9.0f\n", "tier 0 (with kept set, queries)", tier0,
-              tier0_bytes / tier0 / 1e3);
-  std::printf("  %-34s %9.2f\n", "select blocks", select0);
-  std::printf("  %-34s %9.2f %9.0f\n", "tier 1", tier1, tier1_bytes / tier1 / 1e3);
-  std::printf("  %-34s %9.2f\n", "select rows", select1);
-  std::printf("  %-34s %9.2f\n", "router, rows", all);
-  std::printf("  %-34s %9.2f\n", "router, blocks of 32", block_router);
-  std::printf("  %-34s %9.2f %9.0f\n", "reading all keys once (half dense)", half,
-              words * 16 / half / 1e3);
-  std::fflush(stdout);
-  if (json != nullptr) {
-    std::fprintf(json,
-                 "%s{\"context\":%d,\"layers\":%d,\"tier0_us\":%.3f,\"select_blocks_us\":%.3f,"
-                 "\"tier1_us\":%.3f,"
-                 "\"select_rows_us\":%.3f,\"router_rows_us\":%.3f,\"router_blocks_us\":%.3f,\"read_"
-                 "half_us\":%.3f,"
-                 "\"dense_bytes\":%lld}",
-                 first ? "" : ",\n", length, l.count, tier0, select0, tier1, select1, all,
-                 block_router, half, static_cast<long long>(dense_bytes));
   }
-  release(l);
+  cuda::DecodeParams attention(int set, const cuda::RouterStep& step) const {
+    cuda::DecodeParams params;
+    params.queries = sets_[set].queries.as<void>();
+    params.query_dtype = DType::kF32;
+    params.output = output_.as<void>();
+    params.output_dtype = DType::kBF16;
+    params.lse = lse_.as<float>();
+    params.workspace = attention_workspace_.as<void>();
+    params.workspace_bytes = attention_workspace_.bytes();
+    params.q_heads = step.q_heads;
+    params.scale = step.scale;
+    params.kv = step.kv;
+    params.lists = step.lists;
+    return params;
+  }
+  void attend_densely(int set, cudaStream_t stream) const {
+    cuda::DecodeParams params = attention(set, step(set));
+    params.lists = {every_.as<std::int32_t>(), dense_counts_.as<std::int32_t>(),
+                    limits_.length / kPage, kPage};
+    cuda::decode_attention(params, grid_, stream);
+  }
+  void attend_lists(int set, cudaStream_t stream) const {
+    cuda::decode_attention(attention(set, step(set)), grid_, stream);
+  }
+  void route_and_attend(int set, cudaStream_t stream) const {
+    const cuda::RouterStep routed = step(set);
+    cuda::launch_routed_attention(routed, limits_, attention(set, routed), grid_, stream);
+  }
+
+  // Median microseconds of one call of launch(set, stream), going round the sets.
+  template <typename Launch>
+  double time(double expected_us, Launch&& launch) const {
+    const int launches = std::clamp(static_cast<int>(4000 / expected_us), 2 * sets_count_, 200);
+    return time_in_graph(launches,
+                         [&](int i, cudaStream_t stream) { launch(i % sets_count_, stream); })
+        .median_us;
+  }
+
+  double share_listed() const {
+    return mean(counts_.as<std::int32_t>(), limits_.length / granule());
+  }
+  double share_of_blocks() const {
+    return mean(step(0).workspace.block_counts, limits_.length / kBlockSize);
+  }
+  int granule() const { return limits_.granule; }
+  const cuda::RouterLimits& limits() const { return limits_; }
+
+  float epsilon = 0.5f;
+  float block_share = 1.0f;
+
+ private:
+  static std::vector<std::int32_t> every_granule(int context) {
+    std::vector<std::int32_t> all;
+    for (int i = 0; i < kKvHeads * (context / kPage); ++i) all.push_back(i % (context / kPage));
+    return all;
+  }
+  static double mean(const std::int32_t* counts, double of) {
+    std::vector<std::int32_t> host(kKvHeads);
+    cuda::check(cudaDeviceSynchronize(), "router");
+    cuda::check(cudaMemcpy(host.data(), counts, kKvHeads * 4, cudaMemcpyDeviceToHost), "counts");
+    return std::accumulate(host.begin(), host.end(), 0.0) / kKvHeads / of;
+  }
+
+  const RouterPool& pool_;
+  cuda::RouterLimits limits_;
+  int sets_count_;
+  std::vector<InputSet> sets_;
+  DeviceMemory lengths_;
+  DeviceMemory every_;
+  DeviceMemory lists_;
+  DeviceMemory counts_;
+  DeviceMemory dense_counts_;
+  DeviceMemory routed_;
+  DeviceMemory work_;
+  DeviceMemory output_;
+  DeviceMemory lse_;
+  DeviceMemory attention_workspace_;
+  cuda::DecodeGrid grid_;
+};
+
+// The mass that may be left for `wanted` to be listed; share(mass) falls as it grows.
+template <typename Share>
+float mass_for(double wanted, Share&& share) {
+  float low = -12;
+  float high = 0;
+  for (int i = 0; i < 14; ++i) {
+    const float middle = (low + high) / 2;
+    (share(std::exp(middle)) > wanted ? low : high) = middle;
+  }
+  return std::exp(high);
+}
+
+void tune(Case& c) {
+  if (c.granule() >= kBlockSize) {
+    c.epsilon = mass_for(kBlockShare, [&](float mass) {
+      c.epsilon = mass;
+      cuda::launch_router(c.step(0), c.limits(), nullptr);
+      return c.share_listed();
+    });
+    return;
+  }
+  const float of_blocks = mass_for(kBlockShare, [&](float mass) {
+    c.epsilon = mass;
+    cuda::launch_router(c.step(0), c.limits(), nullptr);
+    return c.share_of_blocks();
+  });
+  c.epsilon = mass_for(kRowShare, [&](float mass) {
+    c.epsilon = mass;
+    c.block_share = of_blocks / mass;
+    cuda::launch_router(c.step(0), c.limits(), nullptr);
+    return c.share_listed();
+  });
+  c.block_share = of_blocks / c.epsilon;
+}
+
+nlohmann::json bench(Case& c, int context, double ceiling) {
+  tune(c);
+  c.route_and_attend(0, nullptr);
+  const bool rows = c.granule() < kBlockSize;
+  const double listed = c.share_listed();
+  const double looked_at = rows ? c.share_of_blocks() : 0;
+  const double dense_bytes = static_cast<double>(context) * kKvHeads * 2 * kRowBytes;
+  const double moment_bytes = dense_bytes / 64;
+  const double sketch_bytes =
+      looked_at * context * kKvHeads * (kDim * kBits / 8 + sizeof(std::uint16_t));
+  const double bytes = dense_bytes * listed + moment_bytes + sketch_bytes;
+  const double dense = c.time(dense_bytes / 3e6,
+                              [&](int set, cudaStream_t stream) { c.attend_densely(set, stream); });
+  const auto& limits = c.limits();
+  const double router = c.time(
+      30, [&](int set, cudaStream_t stream) { cuda::launch_router(c.step(set), limits, stream); });
+  c.route_and_attend(0, nullptr);  // the lists that attention meets
+  const double attention =
+      c.time(dense_bytes * listed / 3e6 + 5,
+             [&](int set, cudaStream_t stream) { c.attend_lists(set, stream); });
+  const double both = c.time(
+      bytes / 3e6 + 20, [&](int set, cudaStream_t stream) { c.route_and_attend(set, stream); });
+  // Stages apart are differences between chains: alone, a selection would find the histograms empty
+  // from the second time on.
+  const double tier0 = c.time(
+      15, [&](int set, cudaStream_t stream) { cuda::launch_tier0(c.step(set), limits, stream); });
+  cuda::clear_router_workspace(limits, c.step(0).workspace, nullptr);
+  double first_two = 0;
+  double first_three = 0;
+  if (rows) {
+    first_two = c.time(20, [&](int set, cudaStream_t stream) {
+      cuda::launch_tier0(c.step(set), limits, stream);
+      cuda::launch_select_granules(c.step(set), limits, stream);
+    });
+    first_three = c.time(30, [&](int set, cudaStream_t stream) {
+      cuda::launch_tier0(c.step(set), limits, stream);
+      cuda::launch_select_granules(c.step(set), limits, stream);
+      cuda::launch_tier1(c.step(set), limits, stream);
+    });
+    cuda::clear_router_workspace(limits, c.step(0).workspace, nullptr);
+  }
+  fmt::print(
+      "{:>7} {:>7} {:>8.4f} {:>7.3f} {:>7.3f} | {:>7.1f} {:>7.1f} {:>7.1f} {:>7.1f} | {:>7.1f} "
+      "{:>9.1f} {:>7.1f} {:>7.1f} {:>7.2f} {:>6.0f} {:>6.0f}\n",
+      context, c.granule(), c.epsilon, looked_at, listed, tier0, rows ? first_two - tier0 : 0.0,
+      rows ? first_three - first_two : 0.0, router - (rows ? first_three : tier0), router,
+      attention, both, dense, dense / both, bytes / both / 1e3, dense_bytes / dense / 1e3);
+  std::fflush(stdout);
+  return {{"context", context},
+          {"granule", c.granule()},
+          {"epsilon", c.epsilon},
+          {"candidate_share", looked_at},
+          {"listed_share", listed},
+          {"tier0_us", tier0},
+          {"tier0_and_selection_us", first_two},
+          {"without_last_selection_us", first_three},
+          {"router_us", router},
+          {"attention_us", attention},
+          {"router_and_attention_us", both},
+          {"dense_us", dense},
+          {"speedup", dense / both},
+          {"bytes", bytes},
+          {"dense_bytes", dense_bytes},
+          {"read_ceiling_gb_per_s", ceiling}};
+}
+
+double read_ceiling(const RouterPool& pool) {
+  const DeviceMemory sum(4);
+  constexpr std::int64_t kBytes = std::int64_t{1} << 30;
+  const Timing timing = time_in_graph(4, [&](int i, cudaStream_t stream) {
+    cuda::read_memory(pool.keys().as<char>() + i % 2 * kBytes, kBytes, sum.as<std::uint32_t>(),
+                      stream);
+  });
+  return kBytes / timing.median_us / 1e3;
+}
+
+constexpr const char* kHelp =
+    "Times the router, and attention over what it lists, beside dense attention in CUDA graphs.\n"
+    "\n"
+    "  sr_bench_router [--json FILE] [CONTEXT ...]\n"
+    "\n"
+    "  --json FILE   write the results to FILE as well\n"
+    "  CONTEXT       tokens, 32768, 131072 and 524288 if none is given\n"
+    "\n"
+    "Example: sr_bench_router --json router.json 131072\n";
+
+struct Options {
+  bool help = false;
+  const char* json = nullptr;
+  std::vector<int> contexts;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
+      options.json = argv[++i];
+      continue;
+    }
+    if (std::strcmp(argv[i], "--help") == 0) {
+      options.help = true;
+      continue;
+    }
+    const int context = std::atoi(argv[i]);
+    SR_CHECK(context >= 1024 && context <= kPoolTokens && context % kPage == 0, kInvalidArgument,
+             "'{}': expected --json FILE or a context of 1024 to {} in whole pages of {}", argv[i],
+             kPoolTokens, kPage);
+    options.contexts.push_back(context);
+  }
+  if (options.contexts.empty()) options.contexts = {32768, 131072, 524288};
+  return options;
+}
+
+void run(const Options& options) {
+  cudaDeviceProp properties{};
+  cuda::check(cudaGetDeviceProperties(&properties, 0), "GPU");
+  const RouterPool pool;
+  Rng rng(3);
+  const double ceiling = read_ceiling(pool);
+  nlohmann::json report = {{"device", properties.name},
+                           {"q_heads", kQHeads},
+                           {"kv_heads", kKvHeads},
+                           {"head_dim", kDim},
+                           {"kv_dtype", "bf16"},
+                           {"read_ceiling_gb_per_s", ceiling},
+                           {"cases", nlohmann::json::array()}};
+  fmt::print("{}: reads at {:.0f} GB/s; batch 1, {} q / {} KV heads, d {}, bf16; us\n",
+             properties.name, ceiling, kQHeads, kKvHeads, kDim);
+  fmt::print(
+      "{:>7} {:>7} {:>8} {:>7} {:>7} | {:>7} {:>7} {:>7} {:>7} | {:>7} {:>9} {:>7} {:>7} "
+      "{:>7} {:>6} {:>6}\n",
+      "context", "granule", "epsilon", "looked", "listed", "tier 0", "select", "tier 1", "select",
+      "router", "attention", "both", "dense", "speedup", "GB/s", "dense");
+  for (const int context : options.contexts) {
+    for (const int granule : {1, 32}) {
+      Case c(pool, context, granule, rng);
+      report["cases"].push_back(bench(c, context, ceiling));
+    }
+  }
+  if (options.json != nullptr) {
+    std::ofstream file(options.json);
+    file << report.dump(1) << '\n';
+    SR_CHECK(file.good(), kInvalidArgument, "cannot write {}", options.json);
+  }
 }
 
 }  // namespace
 }  // namespace sinkrouter::gpu_bench
 
 int main(int argc, char** argv) {
-  std::vector<int> contexts;
-  std::FILE* json = nullptr;
-  for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
-      json = std::fopen(argv[++i], "w");
+  try {
+    const auto options = sinkrouter::gpu_bench::parse(argc, argv);
+    if (options.help) {
+      fmt::print("{}", sinkrouter::gpu_bench::kHelp);
     } else {
-      contexts.push_back(std::atoi(argv[i]));
+      sinkrouter::gpu_bench::run(options);
     }
+    return 0;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "sr_bench_router: {}\n", error.what());
+    return 1;
   }
-  if (contexts.empty()) contexts = {32768, 131072, 524288};
-  cudaDeviceProp properties;
-  sinkrouter::cuda::check(cudaGetDeviceProperties(&properties, 0), "device");
-  std::printf(
-      "%s, %d multiprocessors; 32 q heads, 8 KV heads, d 128, batch 1, bf16, 2-bit sketches\n",
-      properties.name, properties.multiProcessorCount);
-  if (json != nullptr) std::fprintf(json, "[");
-  for (std::size_t i = 0; i < contexts.size(); ++i)
-    sinkrouter::gpu_bench::bench(contexts[i], json, i == 0);
-  if (json != nullptr) {
-    std::fprintf(json, "]\n");
-    std::fclose(json);
-  }
-  return 0;
 }

@@ -30,7 +30,8 @@ int chosen(const std::vector<float>& v, const std::vector<int>& order, double ke
 
 }  // namespace
 
-Range range_of(const std::vector<float>& v, float kept, float left, float epsilon) {
+Range range_of(const std::vector<float>& v, float kept, float left, float epsilon,
+               float first_reference) {
   Range range;
   const int n = static_cast<int>(v.size());
   range.must.assign(n, false);
@@ -47,19 +48,27 @@ Range range_of(const std::vector<float>& v, float kept, float left, float epsilo
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(),
             [&](int a, int b) { return v[a] != v[b] ? v[a] > v[b] : a < b; });
-  constexpr double kSlack = 2e-3;
+  constexpr double kSlack = 5e-3;  // rounding of estimates
+  constexpr double kBin = 1.0 / 32;
+  constexpr float kLowest = -24;
+  constexpr float kHighest = 40;
   double rest = 0;
   const int fewest = chosen(v, order, kept, left, epsilon * (1 + kSlack), reference, rest);
-  const int most = chosen(v, order, kept, left, epsilon * (1 - kSlack), reference, rest);
+  // What is below all bins counts as the lowest one does.
+  std::vector<float> raised = v;
+  for (float& x : raised) x = std::max(x, first_reference + kLowest + static_cast<float>(kBin));
+  const double shrunk = (1 - 2 * kBin) * (1 - kSlack);
+  const int most = chosen(raised, order, kept, left, epsilon * shrunk, reference, rest);
   chosen(v, order, kept, left, epsilon, reference, rest);
-  range.left = reference + std::log(rest);
+  range.left = reference + std::log(rest + std::exp(left - reference));
   range.must_any = fewest > 0;
   range.may_any = most > 0;
+  constexpr auto kMargin = static_cast<float>(kBin) + 0.01f;
   for (int i = 0; i < n; ++i) {
-    if (fewest > 0 && v[i] > v[order[fewest - 1]] + 1e-4f) range.must[i] = true;
-    if (most > 0 && v[i] >= v[order[most - 1]] - 1e-4f) range.may[i] = true;
+    if (fewest > 0 && v[i] > v[order[fewest - 1]] + 0.01f) range.must[i] = true;
+    if (most > 0 && v[i] >= raised[order[most - 1]] - kMargin) range.may[i] = true;
+    if (v[i] >= first_reference + kHighest - kMargin) range.may[i] = range.may_any = true;
   }
-  // Among equals the lower index comes first, or all come.
   return range;
 }
 

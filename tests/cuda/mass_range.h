@@ -14,7 +14,8 @@ struct Range {
   double left = 0;  // log
 };
 
-// `left`: log-mass that counts as unread whatever is chosen from v.
-Range range_of(const std::vector<float>& v, float kept, float left, float epsilon);
+// `left`: log-mass that counts as unread whatever is chosen from v; `reference`: where bins of
+// candidates begin. Bins may be read whole and count as their edges say (mass_histogram.cuh).
+Range range_of(const std::vector<float>& v, float kept, float left, float epsilon, float reference);
 
 }  // namespace sinkrouter::cuda_tests

@@ -236,8 +236,7 @@ template <int kDim, typename In, typename T>
 __global__ void __launch_bounds__(kAppendThreads) append_kernel(const AppendParams params) {
   extern __shared__ __align__(16) unsigned char memory[];
   AppendShared<kDim>& shared = *reinterpret_cast<AppendShared<kDim>*>(memory);
-  release_next();
-  wait_for_previous();
+  follow_previous();
   const KvView& kv = params.kv;
   const int sequence = blockIdx.z;
   const int kv_head = blockIdx.y;

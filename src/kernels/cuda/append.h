@@ -25,7 +25,8 @@ struct AppendParams {
   const float* rotation = nullptr;
 };
 
-// One launch: a CTA stores the rows of one block of one KV head, then describes it if it is full.
-cudaError_t launch_append(const AppendParams& params, cudaStream_t stream);
+// One launch: a block of threads stores the rows of one block of one KV head, then describes it if
+// it is full.
+void launch_append(const AppendParams& params, cudaStream_t stream);
 
 }  // namespace sinkrouter::cuda

@@ -5,11 +5,11 @@
 // Parts of lists that no estimate decides on, written by a whole CTA.
 namespace sinkrouter::cuda {
 
-inline constexpr int kSelectThreads = 1024;
+inline constexpr int kListThreads = 1024;
 
 // Entries first .. end of a list, by the whole CTA.
 __device__ inline int write_run(std::int32_t* list, int at, int first, int end) {
-  for (int i = first + static_cast<int>(threadIdx.x); i < end; i += kSelectThreads) {
+  for (int i = first + static_cast<int>(threadIdx.x); i < end; i += kListThreads) {
     list[at + i - first] = i;
   }
   return at + max(end - first, 0);

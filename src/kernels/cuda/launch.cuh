@@ -2,12 +2,14 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/device.h"
+
 namespace sinkrouter::cuda {
 
 // Launches so that the kernel's blocks may start while the kernel before it ends (sm_90 and later).
 template <typename... Params, typename... Args>
-cudaError_t launch(void (*kernel)(Params...), dim3 grid, int threads, int shared_bytes,
-                   cudaStream_t stream, const Args&... args) {
+void launch(void (*kernel)(Params...), dim3 grid, int threads, int shared_bytes,
+            cudaStream_t stream, const Args&... args) {
   cudaLaunchAttribute attribute;
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -17,16 +19,8 @@ cudaError_t launch(void (*kernel)(Params...), dim3 grid, int threads, int shared
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kernel, Params(args)...);
-}
-
-inline int multiprocessors() {
-  int device = 0;
-  int count = 1;
-  cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-  return count;
+  config.numAttrs = device_limits().overlaps_kernels ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, Params(args)...), "router");
 }
 
 }  // namespace sinkrouter::cuda

@@ -41,11 +41,10 @@ __device__ bool all_look_at_first_row(const RouterStep& step, int sequence, int 
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kSelectThreads) plain_lists_kernel(const RouterStep step) {
+__global__ void __launch_bounds__(kListThreads) plain_lists_kernel(const RouterStep step) {
   __shared__ PinnedGranules pinned;
   __shared__ int objections;
-  release_next();
-  wait_for_previous();
+  follow_previous();
   const KvView& kv = step.kv;
   const int group_index = blockIdx.x;
   const int sequence = group_index / kv.kv_heads;
@@ -54,7 +53,7 @@ __global__ void __launch_bounds__(kSelectThreads) plain_lists_kernel(const Route
   std::int32_t* list = group_list(step, group_index);
   const DeviceKept kept(length, kept_granule(step), step.window);
   const bool rows = step.lists.granule < kBlockSize;
-  if (threadIdx.x == 0) pinned.load(step.pinned, group_index, kept);
+  if (threadIdx.x < kWarp) pinned.load(step.pinned, group_index, kept);
   __syncthreads();
   int count = 0;
   bool routed = false;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/router_step.h"
+#include "kernels/cuda/select_shape.h"
 
 // What the router's kernels share.
 namespace sinkrouter::cuda {
@@ -16,15 +17,13 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 __device__ inline float infinity() { return __int_as_float(0x7f800000); }
 
-// Of programmatic dependent launch: what the kernels before this one wrote is visible after wait;
-// after release the next kernel's blocks may start.
-__device__ inline void wait_for_previous() {
+// Of programmatic dependent launch: what the kernels before this one wrote is visible after it, and
+// blocks of the next kernel may start. They start only when every block of this one has come here,
+// so what a kernel reads before its own call must not be written by the kernel just before it, and
+// may be by earlier ones.
+__device__ inline void follow_previous() {
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
-#endif
-}
-__device__ inline void release_next() {
-#if __CUDA_ARCH__ >= 900
   cudaTriggerProgrammaticLaunchCompletion();
 #endif
 }
@@ -111,19 +110,24 @@ struct PinnedGranules {
   int count;
   int granules[kMostPinned];
 
-  // Of one thread.
+  // Of the first warp of a block, which must synchronise afterwards.
   __device__ void load(const PinnedView& pinned, int group, const DeviceKept& kept) {
-    count = 0;
-    if (pinned.counts == nullptr) return;
-    const int given = min(pinned.counts[group], min(pinned.capacity, kMostPinned));
-    for (int i = 0; i < given; ++i) {
-      const int block = pinned.blocks[std::int64_t{group} * pinned.capacity + i];
-      const int granule = block / (kept.granule / kBlockSize);
-      if (block < 0 || granule < kept.head_end || granule >= kept.tail_begin) continue;
-      bool seen = false;
-      for (int j = 0; j < count; ++j) seen = seen || granules[j] == granule;
-      if (!seen) granules[count++] = granule;
+    const int lane = static_cast<int>(threadIdx.x);
+    int granule = -1;
+    if (pinned.counts != nullptr && lane < min(pinned.capacity, kMostPinned)) {
+      const int block = pinned.blocks[std::int64_t{group} * pinned.capacity + lane];
+      const int given = pinned.counts[group];
+      const int own = block / (kept.granule / kBlockSize);
+      if (lane < given && block >= 0 && own >= kept.head_end && own < kept.tail_begin)
+        granule = own;
     }
+    for (int i = 0; i < kMostPinned; ++i) {
+      const int other = __shfl_sync(kAllLanes, granule, i);
+      if (i < lane && other == granule) granule = -1;
+    }
+    const unsigned found = __ballot_sync(kAllLanes, granule >= 0);
+    if (granule >= 0) granules[__popc(found & ((1u << lane) - 1))] = granule;
+    if (lane == 0) count = __popc(found);
   }
   __device__ bool contains(int granule) const {
     bool found = false;
@@ -137,6 +141,14 @@ __device__ inline int kept_granule(const RouterStep& step) {
   return step.lists.granule < kBlockSize ? kBlockSize : step.lists.granule;
 }
 
+// Blocks of threads that attend to the kept set of a KV head.
+__device__ inline int kept_units_of(const RouterStep& step, const DeviceKept& kept) {
+  const int slots = kept.head_end + (step.pinned.counts != nullptr ? step.pinned.capacity : 0) +
+                    kept.granules - kept.tail_begin;
+  return min((slots * (kept.granule / kBlockSize) + kKeptBlocks - 1) / kKeptBlocks,
+             step.kept_units);
+}
+
 __device__ inline float group_epsilon(const RouterStep& step, int kv_head) {
   return step.tightening == nullptr ? step.epsilon : step.epsilon * step.tightening[kv_head];
 }
@@ -144,7 +156,5 @@ __device__ inline float group_epsilon(const RouterStep& step, int kv_head) {
 __device__ inline std::int32_t* group_list(const RouterStep& step, std::int64_t group_index) {
   return step.lists.granules + group_index * step.lists.capacity;
 }
-
-enum HeadNeed : std::uint8_t { kNeedsNothing = 0, kNeedsSome = 1, kNeedsUnknown = 2 };
 
 }  // namespace sinkrouter::cuda

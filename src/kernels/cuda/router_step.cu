@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/select_shape.h"
+
 namespace sinkrouter::cuda {
 namespace {
-
-constexpr int kKeptUnit = 8;  // blocks
 
 std::int64_t block_stride(const RouterLimits& limits) {
   return (std::int64_t{limits.length} / kBlockSize + 1 + 31) / 32 * 32;
@@ -35,25 +36,29 @@ std::int64_t carve(const RouterLimits& limits, void* memory, RouterWorkspace& wo
   const std::int64_t heads = std::int64_t{limits.sequences} * limits.q_heads;
   const std::int64_t groups = std::int64_t{limits.sequences} * limits.kv_heads;
   const bool rows = limits.granule < kBlockSize;
+  const int slots = head_slots(limits.q_heads / limits.kv_heads);
   work.block_stride = block_stride(limits);
   work.row_stride = work.block_stride * kBlockSize;
+  work.chunks = select_chunks(limits);
   Carver carver(memory);
-  carver.take(work.arrivals, 2 * groups);
+  carver.take(work.histograms, 2 * heads * kMassBins);
+  carver.take(work.doubtful, 2 * heads);
+  carver.take(work.progress, 2 * groups * work.chunks);
   carver.take(work.kept_parts, heads * kept_units(limits));
+  carver.take(work.references, heads);
   carver.take(work.kept_lse, heads);
   carver.take(work.left, heads);
-  carver.take(work.scores, heads * work.block_stride);
-  carver.take(work.needed, heads * work.block_stride);
-  carver.take(work.needs, heads);
+  carver.take(work.bins, groups * work.block_stride * slots);
   if (!rows) return carver.used();
-  carver.take(work.mean_logits, heads * work.block_stride);
+  carver.take(work.mean_logits, groups * work.block_stride * slots);
   carver.take(work.query_codes, heads * limits.head_dim);
   carver.take(work.query_steps, heads);
   carver.take(work.query_sums, heads);
   carver.take(work.query_squares, heads);
   carver.take(work.blocks, groups * work.block_stride);
+  carver.take(work.block_indices, groups * work.block_stride);
   carver.take(work.block_counts, groups);
-  carver.take(work.row_scores, heads * work.row_stride);
+  carver.take(work.row_bins, groups * work.row_stride * slots);
   return carver.used();
 }
 
@@ -66,7 +71,7 @@ int kept_units(const RouterLimits& limits) {
   const std::int64_t granules = std::min(all, tail + 1) + kMostPinned;
   constexpr std::int64_t kMostUnits = 512;
   return static_cast<int>(
-      std::min(kMostUnits, (granules * (granule / kBlockSize) + kKeptUnit - 1) / kKeptUnit));
+      std::min(kMostUnits, (granules * (granule / kBlockSize) + kKeptBlocks - 1) / kKeptBlocks));
 }
 
 std::int64_t router_workspace_bytes(const RouterLimits& limits) {
@@ -80,16 +85,26 @@ RouterWorkspace router_workspace(const RouterLimits& limits, void* memory) {
   return work;
 }
 
-cudaError_t launch_router(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream) {
+void clear_router_workspace(const RouterLimits& limits, const RouterWorkspace& workspace,
+                            cudaStream_t stream) {
+  const std::int64_t heads = std::int64_t{limits.sequences} * limits.q_heads;
+  constexpr const char* kWhat = "clearing the router's workspace";
+  check(cudaMemsetAsync(workspace.histograms, 0, 2 * heads * kMassBins * sizeof(std::uint32_t),
+                        stream),
+        kWhat);
+  check(cudaMemsetAsync(workspace.doubtful, 0, 2 * heads * sizeof(std::uint32_t), stream), kWhat);
+}
+
+void launch_router(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream) {
   if (step.rule != RouterRule::kMargin && step.rule != RouterRule::kRoute) {
-    return launch_plain_lists(step, limits, stream);
+    launch_plain_lists(step, limits, stream);
+    return;
   }
-  cudaError_t error = launch_tier0(step, limits, stream);
-  if (error == cudaSuccess) error = launch_select_blocks(step, limits, stream);
-  if (limits.granule >= kBlockSize) return error;
-  if (error == cudaSuccess) error = launch_tier1(step, limits, stream);
-  if (error == cudaSuccess) error = launch_select_rows(step, limits, stream);
-  return error;
+  launch_tier0(step, limits, stream);
+  launch_select_granules(step, limits, stream);
+  if (limits.granule >= kBlockSize) return;
+  launch_tier1(step, limits, stream);
+  launch_select_rows(step, limits, stream);
 }
 
 }  // namespace sinkrouter::cuda

@@ -30,25 +30,36 @@ inline constexpr int kMostPinned = 8;
 inline constexpr int kMostGroup = 16;        // q heads of a KV head
 inline constexpr int kMostSequences = 1024;  // of one step
 
-// What stages leave for later ones. router_workspace() carves it out of one allocation.
+inline constexpr int kMassBins = 2048;  // of a q head's histogram (mass_histogram.cuh)
+
+// What stages leave for later ones. router_workspace() carves it out of one allocation. `slots` are
+// head_slots(q heads of a KV head).
 struct RouterWorkspace {
-  float2* kept_parts = nullptr;  // [sequences, q_heads, kept_units]: largest logit, sum of
-                                 // exp(logit - largest)
-  float* kept_lse = nullptr;     // [sequences, q_heads]
-  float* left = nullptr;         // [sequences, q_heads]: log-mass that tier 0 leaves for good
-  float* scores = nullptr;       // [sequences, q_heads, block_stride]: tier 0
-  float* mean_logits = nullptr;  // [sequences, q_heads, block_stride]: scale * q.mean
+  // Zero between steps: candidates of each tier by their bins, and whether one was no number.
+  std::uint32_t* histograms = nullptr;  // [2, sequences, q_heads, kMassBins]
+  std::uint32_t* doubtful = nullptr;    // [2, sequences, q_heads]
+  // Of each tier's selection, 1 + entries that a chunk lists; 0 not yet. Zero after tier 0.
+  std::uint32_t* progress = nullptr;  // [2, sequences, kv_heads, chunks]
+  std::int32_t chunks = 0;
+  float2* kept_parts = nullptr;   // [sequences, q_heads, kept_units]: largest logit, sum of
+                                  // exp(logit - largest)
+  float* references = nullptr;    // [sequences, q_heads]: where bins begin
+  float* kept_lse = nullptr;      // [sequences, q_heads]
+  float* left = nullptr;          // [sequences, q_heads]: log of the most mass that tier 0
+                                  // leaves for good; NaN: nothing can be said
+  std::uint16_t* bins = nullptr;  // [sequences, kv_heads, block_stride, slots]: of granules
   std::int64_t block_stride = 0;
-  std::uint32_t* needed = nullptr;       // [sequences, q_heads, block_stride]: bits of candidates
-  std::uint8_t* needs = nullptr;         // [sequences, q_heads]: HeadNeed
-  std::uint32_t* arrivals = nullptr;     // [2, sequences, kv_heads]: zero between steps
-  std::int8_t* query_codes = nullptr;    // [sequences, q_heads, head_dim]
-  float* query_steps = nullptr;          // [sequences, q_heads]
-  std::int32_t* query_sums = nullptr;    // [sequences, q_heads]: of its codes
-  float* query_squares = nullptr;        // [sequences, q_heads]: |query|^2
-  std::int32_t* blocks = nullptr;        // [sequences, kv_heads, block_stride]: tier 0's choice
-  std::int32_t* block_counts = nullptr;  // [sequences, kv_heads]
-  float* row_scores = nullptr;           // [sequences, q_heads, row_stride]: tier 1
+  // Granule 1 only from here.
+  float* mean_logits = nullptr;        // [sequences, kv_heads, block_stride, slots]: scale * q.mean
+  std::int8_t* query_codes = nullptr;  // [sequences, q_heads, head_dim]
+  float* query_steps = nullptr;        // [sequences, q_heads]
+  std::int32_t* query_sums = nullptr;  // [sequences, q_heads]: of its codes
+  float* query_squares = nullptr;      // [sequences, q_heads]: |query|^2
+  std::int32_t* blocks = nullptr;      // [sequences, kv_heads, block_stride]: kept ones and
+                                       // tier 0's choice, ascending
+  std::int32_t* block_indices = nullptr;  // likewise: where they are described, -1 for kept ones
+  std::int32_t* block_counts = nullptr;   // [sequences, kv_heads]
+  std::uint16_t* row_bins = nullptr;      // [sequences, kv_heads, row_stride, slots]
   std::int64_t row_stride = 0;
 };
 
@@ -60,7 +71,7 @@ struct RouterLimits {
   int head_dim = 0;
   int length = 0;  // tokens of a sequence
   int window = 1;
-  int granule = 32;  // 1 or a multiple of kBlockSize
+  int granule = 32;  // 1, or kBlockSize times a power of 2 up to 16
 };
 
 struct RouterStep {
@@ -85,27 +96,29 @@ struct RouterStep {
 
 int kept_units(const RouterLimits& limits);
 std::int64_t router_workspace_bytes(const RouterLimits& limits);
-// Carves `memory` (256-byte aligned, router_workspace_bytes()), whose arrivals must be zero before
-// the first step.
+// Carves `memory` (256-byte aligned, router_workspace_bytes()).
 RouterWorkspace router_workspace(const RouterLimits& limits, void* memory);
+// Makes a workspace ready for its first step; each step leaves it ready for the next.
+void clear_router_workspace(const RouterLimits& limits, const RouterWorkspace& workspace,
+                            cudaStream_t stream);
 
-// The stages, in order. All but select_granules are for granule 1 or for both.
+// The stages, in order. They throw Error when no kernel fits or a launch fails. Chains of launches
+// overlap (programmatic dependent launch): all of them wait for what came before in the stream, but
+// lengths, page table, pinned blocks and queries must not be written between the stages.
 //
-// Tier 0: the kept set's log-sum-exp in parts, queries as sketches meet them, block scores.
-cudaError_t launch_tier0(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
+// Tier 0: the kept set's log-sum-exp in parts, queries as sketches meet them, granules' bins.
+void launch_tier0(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
 // Granule >= 32: the lists. Granule 1: the blocks worth a closer look.
-cudaError_t launch_select_blocks(const RouterStep& step, const RouterLimits& limits,
-                                 cudaStream_t stream);
-// Tier 1: estimated logits of the rows of those blocks.
-cudaError_t launch_tier1(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
+void launch_select_granules(const RouterStep& step, const RouterLimits& limits,
+                            cudaStream_t stream);
+// Tier 1, granule 1: bins of the rows of those blocks.
+void launch_tier1(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
 // Granule 1: the lists.
-cudaError_t launch_select_rows(const RouterStep& step, const RouterLimits& limits,
-                               cudaStream_t stream);
+void launch_select_rows(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
 // Lists that need no estimates: dense, streaming, cosine.
-cudaError_t launch_plain_lists(const RouterStep& step, const RouterLimits& limits,
-                               cudaStream_t stream);
+void launch_plain_lists(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
 
 // All of them, as the rule and the granule ask.
-cudaError_t launch_router(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
+void launch_router(const RouterStep& step, const RouterLimits& limits, cudaStream_t stream);
 
 }  // namespace sinkrouter::cuda

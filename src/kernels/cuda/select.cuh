@@ -1,34 +1,65 @@
 #pragma once
 
-#include "kernels/cuda/kept_lists.cuh"
-#include "kernels/cuda/mass_select.cuh"
+#include "kernels/cuda/mass_histogram.cuh"
 
-// One CTA a q head chooses what it needs; the last of a group unites them and writes the list.
+// From bins to lists: every block of threads works out the thresholds of its group's q heads from
+// their histograms, marks a chunk of the candidates, learns from the chunks before how many they
+// list, and writes its own. Blocks wait for lower ones only, so that they need not all run at once.
 namespace sinkrouter::cuda {
 
-// Log-mass of a granule of several blocks.
-__device__ inline float granule_score(const float* scores, int granule, int parts) {
-  if (parts == 1) return scores[granule];
-  float largest = -infinity();
-  bool doubtful = false;
-  for (int i = 0; i < parts; ++i) {
-    const float score = scores[granule * parts + i];
-    largest = fmaxf(largest, score);
-    doubtful = doubtful || score != score;
+inline constexpr int kSelectThreads = 512;
+inline constexpr int kSelectWarps = kSelectThreads / kWarp;
+
+struct SelectShared {
+  std::int32_t scratch[33];
+  std::uint32_t first_bins[kMostGroup];
+  int takes;
+  int unknown;
+  int count;
+  int base;
+};
+
+// Bins of one candidate for all q heads of the group.
+template <int kSlots>
+struct CandidateBins {
+  std::uint32_t pairs[kSlots / 2];
+
+  __device__ void load(const std::uint16_t* bins) {
+    if constexpr (kSlots == 2) {
+      pairs[0] = __ldcg(reinterpret_cast<const std::uint32_t*>(bins));
+    } else if constexpr (kSlots == 4) {
+      const uint2 both = __ldcg(reinterpret_cast<const uint2*>(bins));
+      pairs[0] = both.x;
+      pairs[1] = both.y;
+    } else {
+#pragma unroll
+      for (int i = 0; i < kSlots / 8; ++i) {
+        const uint4 part = __ldcg(reinterpret_cast<const uint4*>(bins) + i);
+        pairs[4 * i] = part.x;
+        pairs[4 * i + 1] = part.y;
+        pairs[4 * i + 2] = part.z;
+        pairs[4 * i + 3] = part.w;
+      }
+    }
   }
-  if (doubtful) return __int_as_float(0x7fc00000);
-  if (largest == -infinity() || largest == infinity()) return largest;
-  float sum = 0;
-  for (int i = 0; i < parts; ++i) sum += __expf(scores[granule * parts + i] - largest);
-  return largest + __logf(sum);
-}
+  __device__ bool reaches(const std::uint32_t* first_bins) const {
+    bool found = false;
+#pragma unroll
+    for (int i = 0; i < kSlots / 2; ++i) {
+      found = found || (pairs[i] & 0xffffu) >= first_bins[2 * i] ||
+              (pairs[i] >> 16) >= first_bins[2 * i + 1];
+    }
+    return found;
+  }
+  __device__ bool is_kept() const { return (pairs[0] & 0xffffu) == kAlwaysRead; }
+};
 
 // Log-sum-exp of the kept set, by one warp, known to all its lanes.
 __device__ inline float join_kept_parts(const RouterStep& step, std::int64_t head, int units) {
   float2 all = {-infinity(), 0.0f};
   const float2* parts = step.workspace.kept_parts + head * step.kept_units;
   for (int i = threadIdx.x % kWarp; i < units; i += kWarp) {
-    const float2 part = parts[i];
+    const float2 part = __ldcg(parts + i);
     const float largest = fmaxf(all.x, part.x);
     const float a = largest == -infinity() ? 1.0f : __expf(all.x - largest);
     const float b = largest == -infinity() ? 1.0f : __expf(part.x - largest);
@@ -40,195 +71,211 @@ __device__ inline float join_kept_parts(const RouterStep& step, std::int64_t hea
   return sum > 0 ? largest + logf(sum) : -infinity();
 }
 
-struct SelectBlock {
-  SelectShared choice;
-  PinnedGranules pinned;
-  float kept_lse;
-  int last;
-  int worst;
-};
-
-__global__ void __launch_bounds__(kSelectThreads) select_blocks_kernel(const RouterStep step) {
-  extern __shared__ __align__(16) unsigned char memory[];
-  SelectBlock& shared = *reinterpret_cast<SelectBlock*>(memory);
-  release_next();
-  wait_for_previous();
-  const KvView& kv = step.kv;
+// Thresholds of the group's q heads, a warp each. Where everything is read all bins are above them.
+template <bool kRows>
+__device__ void find_thresholds(const RouterStep& step, std::int64_t first_head, int group,
+                                int kept_units, bool has_candidates, float epsilon,
+                                bool leaves_notes, SelectShared& shared) {
   const RouterWorkspace& work = step.workspace;
-  const std::int64_t head = blockIdx.x;
-  const int group = step.q_heads / kv.kv_heads;
-  const int sequence = static_cast<int>(head / step.q_heads);
-  const int kv_head = static_cast<int>(head % step.q_heads) / group;
-  const int group_index = sequence * kv.kv_heads + kv_head;
-  const int length = kv.lengths[sequence];
-  const DeviceKept kept(length, kept_granule(step), step.window);
-  const bool rows = step.lists.granule < kBlockSize;
-  const int parts = kept.granule / kBlockSize;
-  const int candidates = kept.candidates();
-  if (threadIdx.x == 0) {
-    shared.pinned.load(step.pinned, group_index, kept);
-    shared.worst = kNeedsNothing;
-  }
-  if (threadIdx.x < kWarp) {
-    const int slots = kept.head_end + (step.pinned.counts != nullptr ? step.pinned.capacity : 0) +
-                      kept.granules - kept.tail_begin;
-    constexpr int kUnit = 8;
-    const float lse =
-        join_kept_parts(step, head, min((slots * parts + kUnit - 1) / kUnit, step.kept_units));
-    if (threadIdx.x == 0) {
-      shared.kept_lse = lse;
-      work.kept_lse[head] = lse;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const std::int64_t heads = std::int64_t{step.kv.sequences} * step.q_heads;
+  if (warp < group) {
+    const std::int64_t head = first_head + warp;
+    const std::int64_t counted = kRows ? heads + head : head;
+    const bool doubtful = __ldcg(work.doubtful + counted) != 0;
+    const float reference = __ldcg(work.references + head);
+    float kept;
+    float left = -infinity();
+    if constexpr (kRows) {
+      kept = __ldcg(work.kept_lse + head);
+      left = __ldcg(work.left + head);
+    } else {
+      kept = join_kept_parts(step, head, kept_units);
     }
-  }
-  __syncthreads();
-
-  const float epsilon = group_epsilon(step, kv_head) * (rows ? step.block_share : 1.0f);
-  const float* scores = work.scores + head * work.block_stride;
-  std::uint32_t* words = work.needed + head * work.block_stride;
-  MassChoice choice = {kNeedsUnknown, -infinity()};
-  if (epsilon > 0.0f) {
-    choice = choose_by_mass(
-        [&](int index) {
-          const int granule = kept.head_end + index;
-          return shared.pinned.contains(granule) ? -infinity()
-                                                 : granule_score(scores, granule, parts);
-        },
-        candidates, shared.kept_lse, -infinity(), epsilon, words, shared.choice);
-  }
-  if (threadIdx.x == 0) {
-    work.needs[head] = choice.need;
-    work.left[head] = choice.left;
-  }
-  if (!arrives_last(work.arrivals + group_index, group, shared.last)) return;
-
-  const std::int64_t first_head = std::int64_t{sequence} * step.q_heads + kv_head * group;
-  if (threadIdx.x < group) {
-    atomicMax(&shared.worst, static_cast<int>(__ldcg(work.needs + first_head + threadIdx.x)));
-  }
-  __syncthreads();
-  const int worst = shared.worst;
-  const auto united = [&](int word) {
-    std::uint32_t bits = 0;
-    for (int q = 0; q < group; ++q) {
-      if (__ldcg(work.needs + first_head + q) == kNeedsSome) {
-        bits |= __ldcg(work.needed + (first_head + q) * work.block_stride + word);
+    MassThreshold found = {kMassBins, false, false, -infinity()};
+    if (has_candidates) {
+      found = find_threshold(work.histograms + counted * kMassBins, doubtful, reference, kept, left,
+                             epsilon);
+    }
+    if (threadIdx.x % kWarp == 0) {
+      shared.first_bins[warp] = found.first_bin;
+      if (found.takes) atomicOr(&shared.takes, 1);
+      if (found.unknown) atomicOr(&shared.unknown, 1);
+      if (!kRows && leaves_notes) {
+        work.kept_lse[head] = kept;
+        work.left[head] = found.left;
       }
     }
-    for (int i = 0; i < shared.pinned.count; ++i) {
-      const int candidate = shared.pinned.granules[i] - kept.head_end;
-      if (candidate / kWarp == word) bits |= 1u << (candidate % kWarp);
-    }
-    return bits;
-  };
-  const auto granule_of = [&](int candidate) { return kept.head_end + candidate; };
-  const int word_count = (candidates + kWarp - 1) / kWarp;
-  if (rows) {
-    std::int32_t* list = work.blocks + group_index * work.block_stride;
-    int count = 0;
-    if (worst == kNeedsUnknown) {
-      count = write_run(list, 0, kept.head_end, kept.tail_begin);
-      if (threadIdx.x < group) work.left[first_head + threadIdx.x] = -infinity();
-    } else if (worst == kNeedsSome) {
-      count = write_set_bits(word_count, united, granule_of, 0, list, shared.choice);
-    }
-    if (threadIdx.x == 0) work.block_counts[group_index] = count;
-    return;
   }
-  std::int32_t* list = group_list(step, group_index);
-  const bool everything =
-      worst == kNeedsUnknown || (step.rule == RouterRule::kRoute && worst == kNeedsSome);
-  int count = 0;
-  bool routed = worst == kNeedsNothing;
-  if (everything) {
-    count = write_run(list, 0, 0, kept.granules);
-    routed = candidates == shared.pinned.count;
-  } else if (worst == kNeedsNothing) {
-    count = write_kept(kept, shared.pinned, list);
-  } else {
-    count = write_run(list, 0, 0, kept.head_end);
-    count = write_set_bits(word_count, united, granule_of, count, list, shared.choice);
-    count = write_run(list, count, kept.tail_begin, kept.granules);
-  }
-  if (threadIdx.x == 0) {
-    step.lists.counts[group_index] = count;
-    step.routed[group_index] = routed ? 1 : 0;
-  }
+  __syncthreads();
+  const bool everything = shared.unknown != 0 || (step.rule == RouterRule::kRoute && shared.takes);
+  if (everything && threadIdx.x < kMostGroup) shared.first_bins[threadIdx.x] = 0;
+  __syncthreads();
 }
 
-__global__ void __launch_bounds__(kSelectThreads) select_rows_kernel(const RouterStep step) {
+// Says what this chunk lists, and learns what those before it do.
+__device__ inline int entries_before(std::uint32_t* progress, int chunk, int own) {
+  if (threadIdx.x >= kWarp) return 0;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    atomicExch(progress + chunk, static_cast<std::uint32_t>(own) + 1);
+  }
+  int before = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < chunk; i += kWarp) {
+    const volatile std::uint32_t* other = progress + i;
+    std::uint32_t seen = *other;
+    while (seen == 0) seen = *other;
+    before += static_cast<int>(seen) - 1;
+  }
+  __threadfence();
+  return warp_sum(before);
+}
+
+template <bool kRows, int kSlots>
+__global__ void __launch_bounds__(kSelectThreads) select_kernel(const RouterStep step) {
+  constexpr int kAhead = 4;  // words whose bins a warp asks for at once
   extern __shared__ __align__(16) unsigned char memory[];
-  SelectBlock& shared = *reinterpret_cast<SelectBlock*>(memory);
-  release_next();
-  wait_for_previous();
+  std::uint32_t* words = reinterpret_cast<std::uint32_t*>(memory);  // of this chunk
+  __shared__ SelectShared shared;
   const KvView& kv = step.kv;
   const RouterWorkspace& work = step.workspace;
-  const std::int64_t head = blockIdx.x;
   const int group = step.q_heads / kv.kv_heads;
-  const int sequence = static_cast<int>(head / step.q_heads);
-  const int kv_head = static_cast<int>(head % step.q_heads) / group;
-  const int group_index = sequence * kv.kv_heads + kv_head;
-  const DeviceKept kept(kv.lengths[sequence], kBlockSize, step.window);
-  const int block_count = work.block_counts[group_index];
-  const std::int32_t* blocks = work.blocks + group_index * work.block_stride;
-  if (threadIdx.x == 0) {
-    shared.pinned.load(step.pinned, group_index, kept);
-    shared.worst = kNeedsNothing;
+  const int group_index = blockIdx.y;
+  const int sequence = group_index / kv.kv_heads;
+  const int kv_head = group_index % kv.kv_heads;
+  const std::int64_t first_head = std::int64_t{sequence} * step.q_heads + kv_head * group;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % kWarp;
+  const int warp = thread / kWarp;
+  const int length = kv.lengths[sequence];
+  const bool lists_rows = kRows || step.lists.granule >= kBlockSize;  // else blocks to look at
+  const DeviceKept kept(length, kept_granule(step), step.window);
+  if (thread < kMostGroup) shared.first_bins[thread] = kAlwaysRead + 1;
+  if (thread == 0) {
+    shared.takes = 0;
+    shared.unknown = 0;
+    shared.count = 0;
   }
+  follow_previous();
   __syncthreads();
 
-  const float epsilon = group_epsilon(step, kv_head);
-  const float* scores = work.row_scores + head * work.row_stride;
-  std::uint32_t* words = work.needed + head * work.block_stride;
-  MassChoice choice = {kNeedsNothing, -infinity()};
-  if (block_count > 0) {
-    choice.need = kNeedsUnknown;
-    if (epsilon > 0.0f) {
-      choice = choose_by_mass([&](int index) { return scores[index]; }, block_count * kBlockSize,
-                              work.kept_lse[head], work.left[head], epsilon, words, shared.choice);
+  const int all_words =
+      kRows ? __ldcg(work.block_counts + group_index) : (kept.granules + kWarp - 1) / kWarp;
+  const int chunk = blockIdx.x;
+  const int chunks = min(static_cast<int>(gridDim.x),
+                         max(1, (all_words + kLeastChunkWords - 1) / kLeastChunkWords));
+  if (chunk >= chunks) return;
+  const auto first_word = static_cast<int>(std::int64_t{all_words} * chunk / chunks);
+  const auto end_word = static_cast<int>(std::int64_t{all_words} * (chunk + 1) / chunks);
+  const int own_words = end_word - first_word;
+  const std::uint16_t* bins = kRows ? work.row_bins + group_index * work.row_stride * kSlots
+                                    : work.bins + group_index * work.block_stride * kSlots;
+  CandidateBins<kSlots> ahead[kAhead];
+  const auto load = [&](int first) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int word = min(first + i * kSelectWarps, max(own_words - 1, 0));
+      ahead[i].load(bins + (std::int64_t{first_word + word} * kWarp + lane) * kSlots);
+    }
+  };
+  load(warp);
+  const float epsilon = group_epsilon(step, kv_head) * (lists_rows ? 1.0f : step.block_share);
+  find_thresholds<kRows>(step, first_head, group, kept_units_of(step, kept), kept.candidates() > 0,
+                         epsilon, chunk == 0, shared);
+
+  const int last_rows = length - (length - 1) / kBlockSize * kBlockSize;
+  int marked = 0;
+  for (int first = warp; first < own_words; first += kAhead * kSelectWarps) {
+    if (first != warp) load(first);
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int word = first + i * kSelectWarps;
+      if (word >= own_words) break;
+      const int candidate = (first_word + word) * kWarp + lane;
+      bool is_read = ahead[i].reaches(shared.first_bins);
+      if constexpr (kRows) {
+        is_read = is_read && (first_word + word < all_words - 1 || lane < last_rows);
+      } else {
+        const bool outside = candidate < kept.head_end || candidate >= kept.tail_begin;
+        is_read = candidate < kept.granules && (is_read || outside);
+        if (!lists_rows) {
+          const bool is_kept = outside || ahead[i].is_kept();
+          const unsigned kept_bits = __ballot_sync(kAllLanes, is_kept);
+          if (lane == 0) words[own_words + word] = kept_bits;
+        }
+      }
+      const unsigned bits = __ballot_sync(kAllLanes, is_read);
+      if (lane == 0) words[word] = bits;
+      marked += __popc(bits);
     }
   }
-  if (threadIdx.x == 0) work.needs[head] = choice.need;
-  std::uint32_t* arrivals = work.arrivals + kv.sequences * kv.kv_heads + group_index;
-  if (!arrives_last(arrivals, group, shared.last)) return;
-
-  const std::int64_t first_head = std::int64_t{sequence} * step.q_heads + kv_head * group;
-  if (threadIdx.x < group) {
-    atomicMax(&shared.worst, static_cast<int>(__ldcg(work.needs + first_head + threadIdx.x)));
-  }
+  if (lane == 0) atomicAdd(&shared.count, marked);
   __syncthreads();
-  const int worst = shared.worst;
-  std::int32_t* list = group_list(step, group_index);
-  int count = 0;
-  bool routed = false;
-  if (worst == kNeedsUnknown) {
-    count = write_run(list, 0, 0, kept.length);
-  } else if (block_count == 0) {
-    count = write_kept_rows(kept, shared.pinned, list);
-    routed = true;
-  } else {
-    count = write_run(list, 0, 0, min(kept.head_end * kBlockSize, kept.length));
-    count = write_set_bits(
-        block_count,
-        [&](int word) {
-          if (shared.pinned.contains(blocks[word])) return kAllLanes;
-          std::uint32_t bits = 0;
-          for (int q = 0; q < group; ++q) {
-            if (__ldcg(work.needs + first_head + q) == kNeedsSome) {
-              bits |= __ldcg(work.needed + (first_head + q) * work.block_stride + word);
-            }
-          }
-          return bits;
-        },
-        [&](int candidate) {
-          return __ldg(blocks + candidate / kBlockSize) * kBlockSize + candidate % kBlockSize;
-        },
-        count, list, shared.choice);
-    count = write_run(list, count, kept.tail_begin * kBlockSize, kept.length);
-    routed = worst == kNeedsNothing;
+
+  std::uint32_t* progress =
+      work.progress +
+      (std::int64_t{kRows ? kv.sequences * kv.kv_heads : 0} + group_index) * gridDim.x;
+  const int before = entries_before(progress, chunk, shared.count);
+  if (thread == 0) shared.base = before;
+  __syncthreads();
+  int at = shared.base;
+  const int total = at + shared.count;
+  // Rows that no sketch spoke for may matter too.
+  const bool all_rows = kRows && shared.unknown != 0;
+  std::int32_t* list =
+      lists_rows ? group_list(step, group_index) : work.blocks + group_index * work.block_stride;
+  std::int32_t* indices = work.block_indices + group_index * work.block_stride;
+  const std::int32_t* blocks = work.blocks + group_index * work.block_stride;
+  if (all_rows) {
+    const auto end = static_cast<int>(std::int64_t{length} * (chunk + 1) / chunks);
+    for (int row = static_cast<int>(std::int64_t{length} * chunk / chunks) + thread; row < end;
+         row += kSelectThreads) {
+      list[row] = row;
+    }
   }
-  if (threadIdx.x == 0) {
-    step.lists.counts[group_index] = count;
-    step.routed[group_index] = routed ? 1 : 0;
+  for (int first = 0; first < own_words && !all_rows; first += kSelectThreads) {
+    const int word = first + thread;
+    const std::uint32_t bits = word < own_words ? words[word] : 0u;
+    const int own = __popc(bits);
+    int added;
+    const int begin = at + block_prefix(own, shared.scratch, added) - own;
+    for (unsigned rest = __ballot_sync(kAllLanes, bits != 0); rest != 0; rest &= rest - 1) {
+      const int from = __ffs(static_cast<int>(rest)) - 1;
+      const std::uint32_t of_word = __shfl_sync(kAllLanes, bits, from);
+      const int start = __shfl_sync(kAllLanes, begin, from);
+      if ((of_word >> lane & 1u) == 0) continue;
+      const int place = start + __popc(of_word & ((1u << lane) - 1));
+      const int source = first_word + word - lane + from;
+      if constexpr (kRows) {
+        list[place] = __ldcg(blocks + source) * kBlockSize + lane;
+      } else {
+        const int granule = source * kWarp + lane;
+        list[place] = granule;
+        if (!lists_rows) {
+          const bool is_kept = (words[own_words + source - first_word] >> lane & 1u) != 0;
+          indices[place] =
+              is_kept
+                  ? -1
+                  : static_cast<std::int32_t>(device_block_index(kv, sequence, kv_head, granule));
+        }
+      }
+    }
+    at += added;
+  }
+  if (chunk != chunks - 1) return;
+
+  // All chunks of the group have read the histograms.
+  const std::int64_t first_counted =
+      (kRows ? std::int64_t{kv.sequences} * step.q_heads : 0) + first_head;
+  uint4* histograms = reinterpret_cast<uint4*>(work.histograms + first_counted * kMassBins);
+  for (int i = thread; i < group * kMassBins / 4; i += kSelectThreads) histograms[i] = uint4{};
+  if (thread < group) work.doubtful[first_counted + thread] = 0;
+  if (thread != 0) return;
+  if (lists_rows) {
+    step.lists.counts[group_index] = all_rows ? length : total;
+    step.routed[group_index] = shared.takes == 0 ? 1 : 0;
+  } else {
+    work.block_counts[group_index] = total;
   }
 }
 

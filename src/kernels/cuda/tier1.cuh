@@ -1,12 +1,12 @@
 #pragma once
 
-#include "kernels/cuda/router_device.cuh"
+#include "kernels/cuda/mass_histogram.cuh"
 
 // Tier 1: estimated logits of the rows of listed blocks, from their sketches. Codes meet queries in
 // 8-bit integers on the tensor cores, so that sums are exact.
 namespace sinkrouter::cuda {
 
-inline constexpr int kTier1Threads = 256;
+inline constexpr int kTier1Threads = 1024;
 inline constexpr int kTier1Warps = kTier1Threads / kWarp;
 inline constexpr int kMostGroups = 8192;  // KV head groups of a step
 inline constexpr int kIntHeads = 8;       // columns of an integer mma
@@ -82,6 +82,7 @@ struct HeadFactors {
   float step[2];    // scale * the query's step
   float shift[2];   // middle code * the sum of its codes
   float hidden[2];  // 0.5 * scale^2 * |query|^2 * noise
+  float reference[2];
 };
 
 template <int kBits>
@@ -96,26 +97,40 @@ __device__ HeadFactors head_factors(const RouterStep& step, std::int64_t first_h
     const RouterWorkspace& work = step.workspace;
     factors.step[i] = step.scale * work.query_steps[first_head + head];
     factors.shift[i] = kCentre * static_cast<float>(work.query_sums[first_head + head]);
+    factors.reference[i] = work.references[first_head + head];
     factors.hidden[i] =
         0.5f * step.scale * step.scale * work.query_squares[first_head + head] * kNoise;
   }
   return factors;
 }
 
-// scale * q.mean of a block for the lane's two q heads, as tier 0 left it.
-__device__ inline float2 load_means(const RouterStep& step, std::int64_t first_head, int heads,
-                                    int block) {
-  const int head = 2 * static_cast<int>(threadIdx.x % 4);
-  const RouterWorkspace& work = step.workspace;
-  const float* means = work.mean_logits + (first_head + head) * work.block_stride + block;
-  return {head < heads ? means[0] : 0.0f, head + 1 < heads ? means[work.block_stride] : 0.0f};
-}
+// Where a tile of q heads puts what it finds for rows, and where tier 0 left scale * q.mean.
+struct RowTarget {
+  const float* means;         // of the group and tile
+  std::uint16_t* bins;        // likewise
+  std::uint32_t* histograms;  // [heads, kMassBins], in shared memory
+  std::uint32_t* doubtful;    // [heads]
+  int heads;
+  int slots;
+
+  // Of a block for the lane's two q heads.
+  __device__ float2 load_means(int block) const {
+    const int head = 2 * static_cast<int>(threadIdx.x % 4);
+    return head < heads
+               ? *reinterpret_cast<const float2*>(means + std::int64_t{block} * slots + head)
+               : float2{};
+  }
+  __device__ std::uint32_t* pair_of(int row) const {
+    const int head = 2 * static_cast<int>(threadIdx.x % 4);
+    return reinterpret_cast<std::uint32_t*>(bins + std::int64_t{row} * slots + head);
+  }
+};
 
 template <int kDim, int kBits>
-__device__ void score_rows(const RouterStep& step, const BlockCodes<kDim, kBits>& codes,
+__device__ void score_rows(const BlockCodes<kDim, kBits>& codes,
                            const std::uint32_t (&b)[SketchShape<kDim, kBits>::kSteps][2],
-                           const HeadFactors& factors, std::int64_t first_head, int heads,
-                           float2 means, int listed, bool silent) {
+                           const HeadFactors& factors, const RowTarget& target, float2 means,
+                           int listed) {
   using Shape = SketchShape<kDim, kBits>;
   constexpr std::uint32_t kMask = ((1u << kBits) - 1) * 0x01010101u;
   const int lane = threadIdx.x % kWarp;
@@ -141,24 +156,35 @@ __device__ void score_rows(const RouterStep& step, const BlockCodes<kDim, kBits>
   const float2 low = __half22float2(*reinterpret_cast<const __half2*>(&codes.scales.x));
   const float2 high = __half22float2(*reinterpret_cast<const __half2*>(&codes.scales.y));
   const float scales[4] = {low.x, low.y, high.x, high.y};
+  if (2 * t >= target.heads) return;
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int head = 2 * t + i;
-    if (head >= heads) continue;
-    const RouterWorkspace& work = step.workspace;
-    const float mean = i == 0 ? means.x : means.y;
-    // c0, c1: row g of the tile, columns 2 t and 2 t + 1; c2, c3: row g + 8.
-    const int products[4] = {sums[0][i], sums[0][i + 2], sums[1][i], sums[1][i + 2]};
-    float values[4];
+  for (int r = 0; r < 4; ++r) {
+    std::uint32_t pair = 0;
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {
+    for (int i = 0; i < 2; ++i) {
+      const int head = 2 * t + i;
+      if (head >= target.heads) continue;
+      // c0, c1: row g of the tile, columns 2 t and 2 t + 1; c2, c3: row g + 8.
+      const int product = sums[r / 2][i + r % 2 * 2];
       const float along =
-          factors.step[i] * scales[r] * (static_cast<float>(products[r]) - factors.shift[i]);
-      values[r] = silent ? -infinity() : mean + along + factors.hidden[i] * scales[r] * scales[r];
+          factors.step[i] * scales[r] * (static_cast<float>(product) - factors.shift[i]);
+      const float score =
+          (i == 0 ? means.x : means.y) + along + factors.hidden[i] * scales[r] * scales[r];
+      const auto bin = static_cast<std::uint32_t>(bin_of(score, factors.reference[i]));
+      atomicAdd(target.histograms + head * kMassBins + bin, 1u);
+      if (!is_usable(score)) atomicOr(target.doubtful + head, 1u);
+      pair |= bin << (16 * i);
     }
-    float* out = work.row_scores + (first_head + head) * work.row_stride +
-                 std::int64_t{listed} * kBlockSize + 4 * g;
-    *reinterpret_cast<float4*>(out) = {values[0], values[1], values[2], values[3]};
+    *target.pair_of(listed * kBlockSize + 4 * g + r) = pair;
+  }
+}
+
+// A kept block's rows have no bins.
+__device__ inline void mark_kept(const RowTarget& target, int listed) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  if (2 * (lane % 4) >= target.heads) return;
+  for (int r = 0; r < 4; ++r) {
+    *target.pair_of(listed * kBlockSize + lane / 4 * 4 + r) = kAlwaysRead << 16 | kAlwaysRead;
   }
 }
 
@@ -195,59 +221,79 @@ struct ListedBlocks {
 };
 
 template <int kDim, int kBits>
-__global__ void __launch_bounds__(kTier1Threads, 3) tier1_kernel(const RouterStep step) {
+__global__ void __launch_bounds__(kTier1Threads, 1) tier1_kernel(const RouterStep step) {
   using Shape = SketchShape<kDim, kBits>;
   constexpr int kAhead = 2;  // blocks whose loads a warp has under way
   extern __shared__ __align__(16) unsigned char memory[];
-  ListedBlocks& listed = *reinterpret_cast<ListedBlocks*>(memory);
-  release_next();
-  wait_for_previous();
+  std::uint32_t* histograms = reinterpret_cast<std::uint32_t*>(memory);
+  __shared__ ListedBlocks listed;
   const KvView& kv = step.kv;
   const RouterWorkspace& work = step.workspace;
   const int groups = kv.sequences * kv.kv_heads;
   const int group_heads = step.q_heads / kv.kv_heads;
+  const int slots = head_slots(group_heads);
+  const std::int64_t all_heads = std::int64_t{kv.sequences} * step.q_heads;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int warp = thread / kWarp;
+  for (int i = thread; i < min(group_heads, kIntHeads) * kMassBins; i += kTier1Threads) {
+    histograms[i] = 0;
+  }
+  follow_previous();
   const int total = listed.fill(work.block_counts, groups);
   const auto begin = static_cast<int>(std::int64_t{total} * blockIdx.x / gridDim.x);
   const auto end = static_cast<int>(std::int64_t{total} * (blockIdx.x + 1) / gridDim.x);
   if (begin >= end) return;
 
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   for (int group = listed.find(begin, groups); group < groups; ++group) {
     const int first_of_group = group > 0 ? listed.ends[group - 1] : 0;
     if (first_of_group >= end) break;
-    const int from = max(begin, first_of_group);
-    const int stop = min(end, listed.ends[group]);
+    const int from = max(begin, first_of_group) - first_of_group;
+    const int stop = min(end, listed.ends[group]) - first_of_group;
     if (from >= stop) continue;
-    const int sequence = group / kv.kv_heads;
-    const int kv_head = group % kv.kv_heads;
     const std::int32_t* blocks = work.blocks + group * work.block_stride;
-    const DeviceKept kept(kv.lengths[sequence], kBlockSize, step.window);
-    PinnedGranules pinned;
-    pinned.load(step.pinned, group, kept);
+    const std::int32_t* indices = work.block_indices + group * work.block_stride;
     for (int tile = 0; tile < group_heads; tile += kIntHeads) {
-      const std::int64_t first_head =
-          std::int64_t{sequence} * step.q_heads + kv_head * group_heads + tile;
-      const int heads = min(kIntHeads, group_heads - tile);
+      const std::int64_t first_head = std::int64_t{group} * group_heads + tile;
+      const RowTarget target{work.mean_logits + group * work.block_stride * slots + tile,
+                             work.row_bins + group * work.row_stride * slots + tile,
+                             histograms,
+                             work.doubtful + all_heads + first_head,
+                             min(kIntHeads, group_heads - tile),
+                             slots};
       std::uint32_t b[Shape::kSteps][2];
-      load_query_codes<kDim, kBits>(step, first_head, heads, b);
-      const HeadFactors factors = head_factors<kBits>(step, first_head, heads);
+      load_query_codes<kDim, kBits>(step, first_head, target.heads, b);
+      const HeadFactors factors = head_factors<kBits>(step, first_head, target.heads);
       for (int item = from + warp * kAhead; item < stop; item += kTier1Warps * kAhead) {
         BlockCodes<kDim, kBits> codes[kAhead];
         float2 means[kAhead];
-        int block[kAhead];
+        int index[kAhead];
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
-          block[i] = __ldg(blocks + min(item + i, stop - 1) - first_of_group);
-          codes[i].load(step.sketches, device_block_index(kv, sequence, kv_head, block[i]));
-          means[i] = load_means(step, first_head, heads, block[i]);
+          const int place = min(item + i, stop - 1);
+          index[i] = __ldcg(indices + place);
+          means[i] = target.load_means(__ldcg(blocks + place));
         }
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) codes[i].load(step.sketches, max(index[i], 0));
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
           if (item + i >= stop) continue;
-          score_rows<kDim, kBits>(step, codes[i], b, factors, first_head, heads, means[i],
-                                  item + i - first_of_group, pinned.contains(block[i]));
+          if (index[i] < 0) {
+            mark_kept(target, item + i);
+          } else {
+            score_rows<kDim, kBits>(codes[i], b, factors, target, means[i], item + i);
+          }
         }
       }
+      __syncthreads();
+      std::uint32_t* to = work.histograms + (all_heads + first_head) * kMassBins;
+      for (int i = thread; i < target.heads * kMassBins; i += kTier1Threads) {
+        const std::uint32_t count = histograms[i];
+        if (count == 0) continue;
+        atomicAdd(to + i, count);
+        histograms[i] = 0;
+      }
+      __syncthreads();
     }
   }
 }
