@@ -105,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(Attacks, AdversarialKeys,
                                          Case{"EqualBlocks", Attack::kAllEqual, 32},
                                          Case{"SignsRows", Attack::kAlternatingSigns, 1},
                                          Case{"SignsBlocks", Attack::kAlternatingSigns, 32}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& tested) { return tested.param.name; });
 
 }  // namespace
 }  // namespace sinkrouter::test
