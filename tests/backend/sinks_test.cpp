@@ -61,7 +61,7 @@ TEST_F(PlantedSinks, AreFoundWhereTheyAre) {
 TEST_F(PlantedSinks, LetTheGroupBeRouted) {
   AttentionFixture fixture(1, 4, 4000);
   const SequenceId id = fixture.cache().create();
-  fixture.append(id, keys(4000, {137}, 2.0f), values(4000));
+  fixture.append(id, keys(4000, {137}, 2.5f), values(4000));
   const std::vector<float> query = queries(4);
   const PolicyOptions policy{.epsilon = 0.05f, .audit_share = 0};
   ReadStats before;
@@ -78,7 +78,7 @@ TEST_F(PlantedSinks, CostNoMoreThanASinkAtTheBeginning) {
     constexpr int kTokens = 12000;  // of which one pinned block more is little
     AttentionFixture fixture(1, 4, kTokens);
     const SequenceId id = fixture.cache().create();
-    fixture.append(id, keys(kTokens, {sink}, 2.5f), values(kTokens));
+    fixture.append(id, keys(kTokens, {sink}, 3.0f), values(kTokens));
     fixture.pin_sinks(id, queries(16 * 4));
     const PolicyOptions policy{.epsilon = 0.05f, .granule = granule, .audit_share = 0};
     ReadStats stats;
