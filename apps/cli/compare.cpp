@@ -64,6 +64,12 @@ TextSink streamed(const PolicyOptions& policy, ProgressBar& bar) {
   };
 }
 
+// Under its heading, what a side that wrote nothing wrote.
+std::string silence(const Answer& side) {
+  return side.result.text.empty() ? fmt::format("--- {} ---\n(no text)\n", to_spec(side.policy))
+                                  : "";
+}
+
 std::string summary(const CompareResult& result, const std::string& answer) {
   Table table({"", "tokens", "tokens/s", "KV read", "groups routed"});
   for (const Answer* side : {&result.dense, &result.routed}) {
@@ -72,7 +78,8 @@ std::string summary(const CompareResult& result, const std::string& answer) {
                percent(side->result.reads.kv_read_fraction()),
                percent(side->result.reads.routed_fraction())});
   }
-  std::string text = fmt::format(
+  std::string text = silence(result.dense) + silence(result.routed);
+  text += fmt::format(
       "\n{}\n{} prompt tokens, prefill {:.1f} s ({:.0f} tokens/s)\nspeedup {:.2f}x, answers {}\n",
       table.text(), result.dense.prompt_tokens, result.dense.prefill_seconds,
       result.dense.prompt_tokens / result.dense.prefill_seconds, result.speedup(),

@@ -132,7 +132,8 @@ TEST_P(SketchQuality, OutliersAndSizes) {
     SketchedBlock block(keys, dim, bits, DType::kF32);
     block.encode(rotation_of(dim), backend().row_sketches);
     const SketchedBlock::RowError error = block.error(row, rotation_of(dim));
-    EXPECT_LT(error.missed / error.residual, 3 * expected_error(bits, dim));
+    // One row is not a mean: all its channels may fall between two levels.
+    EXPECT_LT(error.missed / error.residual, (bits == 2 ? 3 : 7) * expected_error(bits, dim));
   }
 }
 
