@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -21,6 +20,7 @@
 #include "graph_timer.h"
 #include "kernels/cuda/decode_attention.h"
 #include "kernels/cuda/read_memory.h"
+#include "program.h"
 #include "random_fill.h"
 
 namespace sinkrouter::gpu_bench {
@@ -317,27 +317,15 @@ void run(const Options& options) {
     }
     if (options.quick) break;
   }
-  if (options.json != nullptr) {
-    std::ofstream file(options.json);
-    file << report.dump(1) << '\n';
-    SR_CHECK(file.good(), kInvalidArgument, "cannot write {}", options.json);
-  }
+  write_json(options.json, report);
 }
 
 }  // namespace
 }  // namespace sinkrouter::gpu_bench
 
 int main(int argc, char** argv) {
-  try {
-    const auto options = sinkrouter::gpu_bench::parse(argc, argv);
-    if (options.help) {
-      fmt::print("{}", sinkrouter::gpu_bench::kHelp);
-      return 0;
-    }
-    sinkrouter::gpu_bench::run(options);
-    return 0;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "sr_bench_gpu: {}\n", error.what());
-    return 1;
-  }
+  using namespace sinkrouter::gpu_bench;
+  return run_program(
+      "sr_bench_gpu", kHelp, [&] { return parse(argc, argv); },
+      [](const Options& options) { run(options); });
 }

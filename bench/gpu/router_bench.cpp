@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <vector>
@@ -21,6 +20,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/read_memory.h"
 #include "kernels/cuda/routed_attention.h"
+#include "program.h"
 #include "router_pool.h"
 
 namespace sinkrouter::gpu_bench {
@@ -352,27 +352,15 @@ void run(const Options& options) {
       report["cases"].push_back(bench(c, context, ceiling));
     }
   }
-  if (options.json != nullptr) {
-    std::ofstream file(options.json);
-    file << report.dump(1) << '\n';
-    SR_CHECK(file.good(), kInvalidArgument, "cannot write {}", options.json);
-  }
+  write_json(options.json, report);
 }
 
 }  // namespace
 }  // namespace sinkrouter::gpu_bench
 
 int main(int argc, char** argv) {
-  try {
-    const auto options = sinkrouter::gpu_bench::parse(argc, argv);
-    if (options.help) {
-      fmt::print("{}", sinkrouter::gpu_bench::kHelp);
-    } else {
-      sinkrouter::gpu_bench::run(options);
-    }
-    return 0;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "sr_bench_router: {}\n", error.what());
-    return 1;
-  }
+  using namespace sinkrouter::gpu_bench;
+  return run_program(
+      "sr_bench_router", kHelp, [&] { return parse(argc, argv); },
+      [](const Options& options) { run(options); });
 }

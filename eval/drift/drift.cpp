@@ -1,7 +1,7 @@
 #include "sinkrouter/drift.h"
 
-#include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "base/check.h"
 #include "base/rng.h"

@@ -29,8 +29,8 @@ struct DriftStep {
 
 // What was decoded in one piece.
 struct DriftSegment {
-  std::string kind;  // "prose", "code", "facts", "one token", ...
-  int first = 0;     // step
+  std::string kind{};  // "prose", "code", "facts", "one token", ...
+  int first = 0;       // step
   int count = 0;
   double violation_rate = 0;
   double settled_violation_rate = 0;  // without the first kDriftSettling steps

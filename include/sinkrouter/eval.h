@@ -71,8 +71,7 @@ struct NeedleOptions {
   int context = 4096;  // tokens of a document with the longest of its questions and answers
   int samples = 200;   // questions in all
   int documents = 0;   // prefills that share them; 0: one per 20 questions, at least 10
-  int decoded =
-      0;  // tokens at the end of a document that are decoded under each policy, not prefilled
+  int decoded = 0;     // last tokens of a document, decoded under each policy and not prefilled
   std::string set = "standard";   // of wordings; see needle_sets()
   bool prefill_question = false;  // else question tokens are decoded through the policy
   int batch = 8;                  // questions decoded together

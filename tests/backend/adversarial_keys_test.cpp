@@ -77,7 +77,7 @@ TEST_P(AdversarialKeys, ErrorsAreWithinWhatTheAuditReports) {
   Audit audit(1, 1, kAuditTarget);
   std::int64_t decisions = 0, violations = 0;
   for (int step = 0; step < kSteps; ++step) {
-    const std::vector<float> queries = normals(kGroup * kDim, rng, 2.0f);
+    const std::vector<float> queries = normals(kGroup * kDim, rng, 3.0f);
     audit.reset();
     const std::vector<float> routed = fixture.decode(id, queries, policy, nullptr, nullptr, &audit);
     const std::vector<float> dense = fixture.decode(id, queries, {.kind = PolicyKind::kDense});

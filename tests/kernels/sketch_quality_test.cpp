@@ -126,14 +126,19 @@ TEST_P(SketchQuality, OutliersAndSizes) {
       EXPECT_NEAR(sum / kBlocks, expected_error(bits, dim), 0.15 * expected_error(bits, dim))
           << size;
     }
-    std::vector<float> keys = normals(kBlockSize * dim);
-    const int row = between(0, kBlockSize - 1);
-    keys[row * dim + between(0, dim - 1)] = 300.0f;
-    SketchedBlock block(keys, dim, bits, DType::kF32);
-    block.encode(rotation_of(dim), backend().row_sketches);
-    const SketchedBlock::RowError error = block.error(row, rotation_of(dim));
-    // One row is not a mean: all its channels may fall between two levels.
-    EXPECT_LT(error.missed / error.residual, (bits == 2 ? 3 : 7) * expected_error(bits, dim));
+    // One row may have all its channels between two levels, but few do.
+    constexpr int kRows = 8;
+    double sum = 0;
+    for (int i = 0; i < kRows; ++i) {
+      std::vector<float> keys = normals(kBlockSize * dim);
+      const int row = between(0, kBlockSize - 1);
+      keys[row * dim + between(0, dim - 1)] = 300.0f;
+      SketchedBlock block(keys, dim, bits, DType::kF32);
+      block.encode(rotation_of(dim), backend().row_sketches);
+      const SketchedBlock::RowError error = block.error(row, rotation_of(dim));
+      sum += error.missed / error.residual / kRows;
+    }
+    EXPECT_LT(sum, 3 * expected_error(bits, dim));
   }
 }
 
