@@ -7,17 +7,15 @@
 namespace sinkrouter {
 namespace {
 
-// Layers of at least kLargeLayer start on huge pages; smaller ones would waste most of theirs.
-constexpr std::int64_t kLargeLayer = std::int64_t{8} << 20;
-constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
+// An array of at least this size takes huge pages; a smaller one would waste most of its last one.
+constexpr std::int64_t kLargeArray = std::int64_t{16} << 20;
 constexpr std::int64_t kSmallPage = 4096;
 
 std::int64_t padded_layer_bytes(std::int64_t bytes, std::string_view purpose) {
-  const std::int64_t alignment = bytes >= kLargeLayer ? kHugePage : kSmallPage;
   std::int64_t padded = 0;
-  SR_CHECK(!__builtin_add_overflow(bytes, alignment - 1, &padded), kInvalidArgument,
+  SR_CHECK(!__builtin_add_overflow(bytes, kSmallPage - 1, &padded), kInvalidArgument,
            "{} overflow: {} bytes in one layer", purpose, bytes);
-  return padded / alignment * alignment;
+  return padded / kSmallPage * kSmallPage;
 }
 
 }  // namespace
@@ -28,8 +26,8 @@ PagedArray::PagedArray(const PagedArrayShape& shape, std::string_view purpose) :
   head_bytes_ = checked_multiply(entries, shape.entry_bytes, purpose);
   page_bytes_ = checked_multiply(head_bytes_, shape.kv_heads, purpose);
   layer_bytes_ = padded_layer_bytes(checked_multiply(page_bytes_, shape.pages, purpose), purpose);
-  memory_ = VirtualMemory(checked_multiply(layer_bytes_, shape.layers, purpose),
-                          layer_bytes_ >= kLargeLayer, purpose);
+  const std::int64_t bytes = checked_multiply(layer_bytes_, shape.layers, purpose);
+  memory_ = VirtualMemory(bytes, bytes >= kLargeArray, purpose);
 }
 
 void PagedArray::copy_page(std::int32_t from, std::int32_t to, int rows) {

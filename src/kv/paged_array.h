@@ -19,8 +19,8 @@ struct PagedArrayShape {
 };
 
 // Storage [layers][pages, kv_heads, page_size / rows_per_entry, entry_bytes]: keys, values, and any
-// data beside them, indexed by physical page. Layers start on memory page boundaries, large ones on
-// huge pages.
+// data beside them, indexed by physical page. Layers start on memory page boundaries; large arrays
+// ask for huge pages.
 class PagedArray {
  public:
   PagedArray() = default;
