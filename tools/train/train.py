@@ -92,7 +92,8 @@ class Trainer:
         tokens, weights = self.batch(length)
         out = self.graph(self.model.half(torch.bfloat16), tokens, weights)
         penalties = sink_weight * out["penalty"] + breadth_weight * out["breadth"]
-        (out["loss"] + penalties + self.args.sink_value_weight * out["v_0"]).backward()
+        penalties = penalties + self.args.sink_value_weight * out["v_0"]
+        (out["loss"] if self.args.plain else out["loss"] + penalties).backward()
         return {name: value.detach() for name, value in out.items()}
 
     def apply(self, scale):
@@ -107,7 +108,8 @@ class Trainer:
         step = self.progress["step"]
         length = schedule.draw_length(step, self.args.shrink)
         scale = schedule.rate_scale(done, self.steps_here)
-        self.graph.dropout, self.graph.gated = schedule.dropout(done), schedule.gated(done)
+        self.graph.dropout = schedule.dropout(done)
+        self.graph.gated = 0.0 if self.args.plain else schedule.gated(done)
         sink_weight, breadth_weight = self.sinks.weight(), self.breadth.weight()
         out = self.backward(length, sink_weight, breadth_weight)
         self.apply(scale)
@@ -245,6 +247,11 @@ def main():
     parser.add_argument("--sink-target", type=float, default=0.72)
     parser.add_argument("--read-target", type=float, default=0.06, help="share of blocks a group needs")
     parser.add_argument("--sink-value-weight", type=float, default=1.0, help="of the penalty on |v_0|")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="the language model's loss alone: no penalty, no gate (what do sinks cost?)",
+    )
     parser.add_argument("--decay", type=float, default=2.5e-3, help="of the matrices, at full rate")
     parser.add_argument("--held-out-windows", type=int, default=192)
     parser.add_argument("--adam", action="store_true", help="AdamW for everything")
