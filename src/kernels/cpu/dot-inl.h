@@ -6,6 +6,9 @@
 #define SINKROUTER_KERNELS_CPU_DOT_INL_H_
 #endif
 
+#include <algorithm>
+#include <cstdint>
+
 #include "kernels/cpu/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -14,16 +17,37 @@ namespace sinkrouter::cpu::HWY_NAMESPACE {
 inline constexpr int kDotRows = 4;
 inline constexpr int kDotVectors = kManyRegisters ? 4 : 2;
 
+// What dot_tile() calls for while it works: nothing, or, where rows follow one another in memory n
+// elements apart, what it will read next. Rows are too short for the hardware to notice that they
+// do.
+struct FetchNothing {
+  template <typename T>
+  HWY_INLINE void operator()(const T* const (&)[kDotRows], std::int64_t, std::int64_t) const {}
+};
+struct FetchRowsAfter {
+  template <typename T>
+  HWY_INLINE void operator()(const T* const (&rows)[kDotRows], std::int64_t i,
+                             std::int64_t n) const {
+    constexpr std::int64_t kAhead = 1024 / sizeof(T);  // of each row
+    const std::int64_t ahead = std::min(n, kAhead);
+    // Past the end of a row the row that takes its turn after it.
+    const std::int64_t at = i + ahead + (i + ahead < n ? 0 : (kDotRows - 1) * n);
+    for (const T* row : rows) __builtin_prefetch(row + at, 0, 3);
+  }
+};
+
 // out[v * out_stride + r] = sum over i < n of x[v * x_stride + i] * rows[r][i]; n is a multiple of
 // kLanes.
-template <int kVectors, typename T>
+template <int kVectors, typename T, typename Fetch = FetchNothing>
 HWY_INLINE void dot_tile(const T* const (&rows)[kDotRows], const float* x, std::int64_t x_stride,
-                         std::int64_t n, float* out, std::int64_t out_stride) {
+                         std::int64_t n, float* out, std::int64_t out_stride,
+                         const Fetch& fetch = {}) {
   FloatVec sums[kVectors][kDotRows];
   for (int v = 0; v < kVectors; ++v) {
     for (int r = 0; r < kDotRows; ++r) sums[v][r] = hn::Zero(Floats());
   }
   for (std::int64_t i = 0; i < n; i += kLanes) {
+    fetch(rows, i, n);
     FloatVec row[kDotRows];
     for (int r = 0; r < kDotRows; ++r) row[r] = load(rows[r] + i);
     for (int v = 0; v < kVectors; ++v) {
@@ -37,21 +61,21 @@ HWY_INLINE void dot_tile(const T* const (&rows)[kDotRows], const float* x, std::
 }
 
 // The same for any number of vectors x.
-template <typename T>
+template <typename T, typename Fetch = FetchNothing>
 HWY_INLINE void dot_rows(const T* const (&rows)[kDotRows], const float* x, std::int64_t x_stride,
-                         int vectors, std::int64_t n, float* out, std::int64_t out_stride) {
+                         int vectors, std::int64_t n, float* out, std::int64_t out_stride,
+                         const Fetch& fetch = {}) {
   int v = 0;
-  for (; v + kDotVectors <= vectors; v += kDotVectors) {
-    dot_tile<kDotVectors>(rows, x + v * x_stride, x_stride, n, out + v * out_stride, out_stride);
-  }
+  const auto tile = [&]<int kVectors>() HWY_ATTR {
+    dot_tile<kVectors>(rows, x + v * x_stride, x_stride, n, out + v * out_stride, out_stride,
+                       fetch);
+    v += kVectors;
+  };
+  while (v + kDotVectors <= vectors) tile.template operator()<kDotVectors>();
   if constexpr (kDotVectors > 2) {
-    for (; v + 2 <= vectors; v += 2) {
-      dot_tile<2>(rows, x + v * x_stride, x_stride, n, out + v * out_stride, out_stride);
-    }
+    if (v + 2 <= vectors) tile.template operator()<2>();
   }
-  if (v < vectors) {
-    dot_tile<1>(rows, x + v * x_stride, x_stride, n, out + v * out_stride, out_stride);
-  }
+  if (v < vectors) tile.template operator()<1>();
 }
 
 }  // namespace sinkrouter::cpu::HWY_NAMESPACE

@@ -22,7 +22,8 @@ void thin_outputs_as(const LinearParams& params, int begin, int end) {
   for (int out = begin; out < end; out += kDotRows) {
     const T* rows[kDotRows];
     for (int r = 0; r < kDotRows; ++r) rows[r] = weight + std::min(out + r, end - 1) * inputs;
-    dot_rows(rows, params.input, inputs, params.tokens, whole, products, kDotRows);
+    dot_rows(rows, params.input, inputs, params.tokens, whole, products, kDotRows,
+             FetchRowsAfter());
     const int count = std::min(kDotRows, end - out);
     for (int token = 0; token < params.tokens; ++token) {
       const float* input = params.input + token * inputs;
