@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "kv/kv_view.h"
@@ -23,6 +24,27 @@ inline std::int64_t moments_index(const KvView& kv, int sequence, int kv_head, s
       kv.page_table[sequence * kv.page_table_stride + block / blocks_per_page];
   return (page * kv.kv_heads + kv_head) * blocks_per_page + block % blocks_per_page;
 }
+
+// The same for the blocks of one KV head of one sequence, without divisions.
+class MomentPlaces {
+ public:
+  MomentPlaces(const KvView& kv, int sequence, int kv_head)
+      : pages_(kv.page_table + sequence * kv.page_table_stride),
+        page_shift_(std::countr_zero(static_cast<unsigned>(kv.page_size / kBlockSize))),
+        kv_heads_(kv.kv_heads),
+        kv_head_(kv_head) {}
+
+  std::int64_t index(std::int32_t block) const {
+    const std::int64_t page = pages_[block >> page_shift_];
+    return ((page * kv_heads_ + kv_head_) << page_shift_) + (block & ((1 << page_shift_) - 1));
+  }
+
+ private:
+  const std::int32_t* pages_;
+  int page_shift_;
+  int kv_heads_;
+  int kv_head_;
+};
 
 // Rows a list names: only its last granule can be cut by the length.
 inline std::int64_t list_rows(const GranuleLists& lists, int sequence, int kv_head,

@@ -13,52 +13,67 @@
 HWY_BEFORE_NAMESPACE();
 namespace sinkrouter::cpu::HWY_NAMESPACE {
 
-// A score is one dot product of length 2 d: (q, q^2) with (scale * mean, (scale * deviation)^2 /
-// 2).
+// A score is one dot product of length 2 d: (q, q^2) with (mean, deviation^2), both less their
+// scales.
 template <int kDim>
 void score_blocks_as(const BlockScoresParams& params, int sequence, int kv_head, int begin,
                      int end) {
   constexpr int kHeadBlock = 16;
   constexpr int kLength = 2 * kDim;
+  constexpr int kAhead = 24;  // blocks between calling for codes and using them
   const KvView& kv = params.kv;
   const int group = params.q_heads / kv.kv_heads;
   const std::int64_t first = std::int64_t{sequence} * params.q_heads + kv_head * group;
   const float log_rows = std::log(static_cast<float>(kBlockSize));
+  const MomentPlaces places(kv, sequence, kv_head);
+  const float factor = kE4M3Factor * params.scale;
+  const hn::Full128<float> four;
   alignas(64) float queries[kHeadBlock * kLength];
   alignas(64) float moments[kDotRows * kLength];
-  float products[kHeadBlock * kDotRows];
+  alignas(64) float products[kHeadBlock * kDotRows];
 
   for (int head = 0; head < group; head += kHeadBlock) {
     const int heads = std::min(kHeadBlock, group - head);
     for (int h = 0; h < heads; ++h) {
       const float* query = params.queries + (first + head + h) * kDim;
+      float* to = queries + h * kLength;
       for (int c = 0; c < kDim; ++c) {
-        queries[h * kLength + c] = query[c];
-        queries[h * kLength + kDim + c] = query[c] * query[c];
+        to[moment_index(c, kDim)] = query[c];
+        to[kDim + moment_index(c, kDim)] = query[c] * query[c];
       }
     }
+    const float* rows[kDotRows];
+    for (int r = 0; r < kDotRows; ++r) rows[r] = moments + r * kLength;
     for (int block = begin; block < end; block += kDotRows) {
-      const float* rows[kDotRows];
+      alignas(16) float scales[kDotRows];
       for (int r = 0; r < kDotRows; ++r) {
-        const std::int64_t index =
-            moments_index(kv, sequence, kv_head, std::min(block + r, end - 1));
-        const std::uint8_t* codes = params.moments.codes + index * kLength;
-        const float scale = 256.0f * params.scale * params.moments.scales[index];
-        const FloatVec mean_scale = fill(scale);
-        const FloatVec square_scale = fill(0.5f * scale * scale);
-        float* row = moments + r * kLength;
-        for (int c = 0; c < kDim; c += kLanes) {
-          const FloatVec deviation = decode_e4m3(codes + kDim + c);
-          store(hn::Mul(mean_scale, decode_e4m3(codes + c)), row + c);
-          store(hn::Mul(hn::Mul(square_scale, deviation), deviation), row + kDim + c);
+        const std::int64_t index = places.index(std::min(block + r, end - 1));
+        const std::int64_t coming = places.index(std::min(block + kAhead + r, end - 1));
+        for (int byte = 0; byte < kLength; byte += 64) {
+          __builtin_prefetch(params.moments.codes + coming * kLength + byte, 0, 3);
         }
-        rows[r] = row;
+        __builtin_prefetch(params.moments.scales + coming, 0, 3);
+        const std::uint8_t* codes = params.moments.codes + index * kLength;
+        scales[r] = factor * params.moments.scales[index];
+        float* row = moments + r * kLength;
+        decode_moments<kDim>(codes, codes + kDim, row, row + kDim);
+        const FloatVec half_scale = fill(0.5f * scales[r]);
+        for (int c = kDim; c < kLength; c += kLanes)
+          store(hn::Mul(half_scale, load(row + c)), row + c);
       }
       dot_rows(rows, queries, kLength, heads, kLength, products, kDotRows);
+      const auto scale = hn::Load(four, scales);
       const int count = std::min(kDotRows, end - block);
       for (int h = 0; h < heads; ++h) {
         float* scores = params.scores + (first + head + h) * params.score_stride + block;
-        for (int r = 0; r < count; ++r) scores[r] = log_rows + products[h * kDotRows + r];
+        const auto score =
+            hn::MulAdd(scale, hn::Load(four, products + h * kDotRows), hn::Set(four, log_rows));
+        if (count == kDotRows) {
+          hn::StoreU(score, four, scores);
+        } else {
+          hn::Store(score, four, products + h * kDotRows);
+          std::copy_n(products + h * kDotRows, count, scores);
+        }
       }
     }
   }

@@ -10,12 +10,12 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "kernels/cpu/dot-inl.h"
 #include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/sketch_shapes.h"
 #include "kernels/cpu/sketch_tile-inl.h"
+#include "kernels/paging.h"
 #include "kernels/params.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -113,20 +113,6 @@ HWY_INLINE void estimate_block(const std::uint32_t* codes, const Float16* row_sc
   }
 }
 
-// Where one KV head's blocks lie.
-struct BlockPlaces {
-  // As moments_index(), without its divisions.
-  HWY_INLINE std::int64_t index(int j) const {
-    const std::int64_t page = pages[list[j] >> page_shift];
-    return ((page * kv_heads + kv_head) << page_shift) + (list[j] & ((1 << page_shift) - 1));
-  }
-  const std::int32_t* list;
-  const std::int32_t* pages;
-  int page_shift;
-  int kv_heads;
-  int kv_head;
-};
-
 HWY_INLINE void prefetch_bytes(const void* from, std::int64_t bytes) {
   constexpr int kLine = 64;
   for (std::int64_t byte = 0; byte < bytes; byte += kLine) {
@@ -157,27 +143,25 @@ HWY_INLINE void walk_listed(const SketchedRowsParams& params, int sequence, int 
   const std::int64_t block_words = std::int64_t{dim} * kBits / 32 * kBlockSize;
   const int group = params.q_heads / kv.kv_heads;
   const std::int64_t first = std::int64_t{sequence} * params.q_heads + kv_head * group;
-  const BlockPlaces places{params.blocks.list(sequence, kv_head, kv.kv_heads),
-                           kv.page_table + sequence * kv.page_table_stride,
-                           std::countr_zero(static_cast<unsigned>(kv.page_size / kBlockSize)),
-                           kv.kv_heads, kv_head};
+  const MomentPlaces places(kv, sequence, kv_head);
+  const std::int32_t* list = params.blocks.list(sequence, kv_head, kv.kv_heads);
   HeadFactors factors;
   alignas(64) float means[kHeadBlock];
   for (int head = 0; head < group; head += kHeadBlock) {
     const int heads = std::min(kHeadBlock, group - head);
     const std::int8_t* queries = params.query_codes + (first + head) * dim;
     for (int j = begin; j < std::min(begin + kAhead, end); ++j) {
-      prefetch_block(params, places.index(j), block_words);
-      rows.prefetch(places.index(j));
+      prefetch_block(params, places.index(list[j]), block_words);
+      rows.prefetch(places.index(list[j]));
     }
     prepare_heads(params, first + head, heads, noise_variance, factors);
     rows.start_heads(first + head, heads);
     for (int j = begin; j < end; ++j) {
       if (j + kAhead < end) {
-        prefetch_block(params, places.index(j + kAhead), block_words);
-        rows.prefetch(places.index(j + kAhead));
+        prefetch_block(params, places.index(list[j + kAhead]), block_words);
+        rows.prefetch(places.index(list[j + kAhead]));
       }
-      const std::int64_t index = places.index(j);
+      const std::int64_t index = places.index(list[j]);
       const std::uint32_t* codes = params.sketches.codes + index * block_words;
       const Float16* row_scales = params.sketches.scales + index * kBlockSize;
       score_mean(params.moments, index, dim, factors, heads, means);
