@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <numbers>
 
 #include "hwy/contrib/math/math-inl.h"
 
@@ -79,13 +80,32 @@ int padded(int count) { return (count + kMassPadding - 1) / kMassPadding * kMass
 
 void pad(float* masses, int count) { std::fill(masses + count, masses + padded(count), 0.0f); }
 
+// e^x for x from -87 to 0, to 1.4e-6 relative: the constant's rounding times 87, and 2e-7 of the
+// polynomial.
+HWY_INLINE hn::Vec<Floats> exp_of(hn::Vec<Floats> x) {
+  const Floats d;
+  const hn::RebindToUnsigned<Floats> du;
+  const auto constant = [d](float value) HWY_ATTR { return hn::Set(d, value); };
+  const auto log2e = constant(std::numbers::log2e_v<float>);
+  // Adding this rounds to an integer whose biased exponent lands in the lowest bits.
+  const auto rounder = constant(12582912.0f + 127.0f);
+  const auto shifted = hn::MulAdd(x, log2e, rounder);
+  const auto part = hn::MulSub(x, log2e, hn::Sub(shifted, rounder));
+  auto poly = hn::MulAdd(constant(1.3276472454890609e-3f), part, constant(9.675540961325169e-3f));
+  poly = hn::MulAdd(poly, part, constant(5.550713092088699e-2f));
+  poly = hn::MulAdd(poly, part, constant(0.24022120237350464f));
+  poly = hn::MulAdd(poly, part, constant(0.6931469440460205f));
+  poly = hn::MulAdd(poly, part, constant(1.0f));
+  return hn::Mul(poly, hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(du, shifted))));
+}
+
 double fill_masses(const float* log_masses, int count, float reference, float* masses) {
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   const auto origin = hn::Set(d, reference);
   const auto floor = hn::Set(d, -87.0f);
   const auto mass = [&](auto log_mass)
-                        HWY_ATTR { return hn::Exp(d, hn::Max(hn::Sub(log_mass, origin), floor)); };
+                        HWY_ATTR { return exp_of(hn::Max(hn::Sub(log_mass, origin), floor)); };
   RunningSum sum;
   int i = 0;
   for (; i + lanes <= count; i += lanes) {
@@ -179,19 +199,6 @@ std::array<double, kPivots> sum_below(const float* masses, int count,
   return {sum0.total(), sum1.total(), sum2.total()};
 }
 
-int indices_between(const float* masses, int count, float low, float high, std::int32_t* indices) {
-  const Floats d;
-  const hn::RebindToSigned<Floats> di;
-  const int lanes = static_cast<int>(hn::Lanes(d));
-  int found = 0;
-  for (int i = 0; i < count; i += lanes) {
-    const auto mass = hn::Load(d, masses + i);
-    const auto inside = hn::And(hn::Ge(mass, hn::Set(d, low)), hn::Lt(mass, hn::Set(d, high)));
-    found += append_selected(di, hn::Iota(di, i), hn::RebindMask(di, inside), indices + found);
-  }
-  return found;
-}
-
 void mark_at_least(const float* masses, int count, float threshold, std::uint64_t* words) {
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(d));
@@ -239,7 +246,6 @@ HWY_EXPORT(fill_masses);
 HWY_EXPORT(compact_masses);
 HWY_EXPORT(keep_between);
 HWY_EXPORT(sum_below);
-HWY_EXPORT(indices_between);
 HWY_EXPORT(mark_at_least);
 HWY_EXPORT(add_log_pairs);
 
@@ -262,10 +268,6 @@ int keep_between(float* masses, int count, float low, float high) {
 std::array<double, kPivots> sum_below(const float* masses, int count,
                                       const std::array<float, kPivots>& pivots) {
   return HWY_DYNAMIC_DISPATCH(sum_below)(masses, count, pivots);
-}
-
-int indices_between(const float* masses, int count, float low, float high, std::int32_t* indices) {
-  return HWY_DYNAMIC_DISPATCH(indices_between)(masses, count, low, high, indices);
 }
 
 void mark_at_least(const float* masses, int count, float threshold, std::uint64_t* words) {

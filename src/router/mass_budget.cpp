@@ -42,13 +42,12 @@ MassScratch::MassScratch(void* memory, int candidates) {
   const int size = padded(candidates);
   masses = static_cast<float*>(memory);
   compacted = masses + size;
-  indices = reinterpret_cast<std::int32_t*>(compacted + size);
-  needed = reinterpret_cast<std::uint64_t*>(indices + size);
+  needed = reinterpret_cast<std::uint64_t*>(compacted + size);
 }
 
 std::int64_t MassScratch::bytes(int candidates) {
   const std::int64_t size = padded(candidates);
-  return (size * 12 + size / 64 * 8 + 63) / 64 * 64;
+  return (size * 8 + size / 64 * 8 + 63) / 64 * 64;
 }
 
 int needed_words(int candidates) { return padded(candidates) / 64; }
@@ -83,6 +82,19 @@ MassBudget weigh_bounds(const float* lower, const float* upper, int count, float
   return budget;
 }
 
+namespace {
+
+// Marks the first `wanted` masses that equal `mass`.
+void mark_equal(const MassScratch& scratch, float mass, int wanted) {
+  for (int i = 0; wanted > 0; ++i) {
+    if (scratch.masses[i] != mass) continue;
+    scratch.mark(i);
+    --wanted;
+  }
+}
+
+}  // namespace
+
 // Narrows the interval of masses that holds the boundary, several pivots at a time on the bits of
 // the floats (which order as the floats do), until few are left to sort.
 double mark_largest(const MassScratch& scratch, int count, const MassBudget& budget) {
@@ -90,7 +102,7 @@ double mark_largest(const MassScratch& scratch, int count, const MassBudget& bud
     for (int i = 0; i < count; ++i) scratch.mark(i);
     return 0;
   }
-  constexpr int kSortLimit = 48;
+  constexpr int kSortLimit = 12;
   const auto float_of = [](std::uint32_t bits) { return std::bit_cast<float>(bits); };
   // However many there are below this, together they may be left.
   const float negligible = std::max(static_cast<float>(budget.allowed / count * kThresholdShrink),
@@ -122,20 +134,19 @@ double mark_largest(const MassScratch& scratch, int count, const MassBudget& bud
     }
     between = keep_between(scratch.compacted, between, float_of(low), float_of(high));
   }
-  mark_at_least(scratch.masses, count, float_of(high), scratch.needed);
-
-  const float* masses = scratch.masses;
-  std::int32_t* indices = scratch.indices;
-  int rest = indices_between(masses, count, float_of(low), float_of(high), indices);
-  if (high - low > 1) {
-    std::sort(indices, indices + rest, [&](std::int32_t a, std::int32_t b) {
-      return masses[a] != masses[b] ? masses[a] > masses[b] : a < b;
-    });
+  float* rest = scratch.compacted;
+  if (high - low > 1) std::sort(rest, rest + between);
+  int first = 0;  // of `rest` that is needed
+  while (first < between && left + static_cast<double>(rest[first]) <= budget.allowed) {
+    left += static_cast<double>(rest[first++]);
   }
-  while (rest > 0 && left + static_cast<double>(masses[indices[rest - 1]]) <= budget.allowed) {
-    left += static_cast<double>(masses[indices[--rest]]);
+  const float least = first < between ? rest[first] : float_of(high);
+  const bool is_equal_left = first > 0 && first < between && rest[first - 1] == least;
+  mark_at_least(scratch.masses, count, is_equal_left ? std::nextafter(least, 2 * least) : least,
+                scratch.needed);
+  if (is_equal_left) {
+    mark_equal(scratch, least, static_cast<int>(std::count(rest + first, rest + between, least)));
   }
-  for (int i = 0; i < rest; ++i) scratch.mark(indices[i]);
   return left;
 }
 

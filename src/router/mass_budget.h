@@ -10,7 +10,6 @@ namespace sinkrouter {
 struct MassScratch {
   float* masses;          // [padded]
   float* compacted;       // [padded]
-  std::int32_t* indices;  // [padded]
   std::uint64_t* needed;  // [padded / 64]: bit i set when some q head needs candidate i
 
   MassScratch(void* memory, int candidates);  // 64-byte aligned, bytes(candidates)
