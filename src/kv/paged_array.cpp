@@ -7,8 +7,9 @@
 namespace sinkrouter {
 namespace {
 
-// An array of at least this size takes huge pages; a smaller one would waste most of its last one.
-constexpr std::int64_t kLargeArray = std::int64_t{16} << 20;
+// An array of at least this size takes huge pages, which would waste most of their last one on a
+// smaller one.
+constexpr std::int64_t kLargeArray = std::int64_t{1} << 20;
 constexpr std::int64_t kSmallPage = 4096;
 
 std::int64_t padded_layer_bytes(std::int64_t bytes, std::string_view purpose) {

@@ -21,7 +21,10 @@ VirtualMemory::VirtualMemory(std::int64_t bytes, bool large_pages, std::string_v
   if (bytes == 0) return;
   SR_CHECK(bytes < kAddressSpace, kInvalidArgument,
            "{} would take {} bytes: expected less than 2^47, the address space", purpose, bytes);
-  const std::size_t mapped = static_cast<std::size_t>(bytes + (large_pages ? kLargePage : 0));
+  // Whole huge pages, and room to begin at a multiple of them.
+  const std::int64_t wanted =
+      large_pages ? (bytes + kLargePage - 1) / kLargePage * kLargePage : bytes;
+  const auto mapped = static_cast<std::size_t>(large_pages ? wanted + kLargePage : wanted);
   void* mapping = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   SR_CHECK(mapping != MAP_FAILED, kOutOfCapacity,
@@ -35,7 +38,7 @@ VirtualMemory::VirtualMemory(std::int64_t bytes, bool large_pages, std::string_v
     const auto misaligned = reinterpret_cast<std::uintptr_t>(data_) % kLargePage;
     if (misaligned != 0) data_ += kLargePage - misaligned;
     // Only advice: without huge pages everything works, a little slower.
-    static_cast<void>(madvise(data_, static_cast<std::size_t>(bytes), MADV_HUGEPAGE));
+    static_cast<void>(madvise(data_, static_cast<std::size_t>(wanted), MADV_HUGEPAGE));
   }
 }
 
