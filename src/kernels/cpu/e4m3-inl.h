@@ -31,9 +31,6 @@ HWY_INLINE FloatVec decode_e4m3(const std::uint8_t* codes) {
   return hn::PromoteTo(d, hn::BitCast(half, hn::And(bits, hn::Set(d16, ~std::int16_t{0x4000}))));
 }
 
-// Decodes kCount codes of means and as many of deviations, which come out squared: both 2^-8 times
-// their value, before squaring. Elements of either are stored in an order of their own, that of
-// moment_index(), which spares shuffles.
 #if HWY_TARGET == HWY_AVX3_DL
 // Bytes of the bf16 numbers that codes without a sign stand for, which hold them exactly.
 struct MomentBytes {
@@ -58,22 +55,31 @@ constexpr MomentBytes moment_bytes() {
 alignas(64) inline constexpr MomentBytes kMeanBytes = moment_bytes<false>();
 alignas(64) inline constexpr MomentBytes kSquareBytes = moment_bytes<true>();
 
-inline constexpr int kMomentVector = 64;  // codes in one vector
+// Where the codes of a vector go so that the vectors they become are in their order: byte 16 * lane
+// + 8 * half + 2 * i + odd takes element 4 * lane + i of vector 2 * half + odd.
+constexpr std::array<std::uint8_t, 64> moment_order() {
+  std::array<std::uint8_t, 64> order{};
+  for (int byte = 0; byte < 64; ++byte) {
+    const int vector = byte / 8 % 2 * 2 + byte % 2;
+    order[byte] = static_cast<std::uint8_t>(16 * vector + byte / 16 * 4 + byte % 8 / 2);
+  }
+  return order;
+}
+alignas(64) inline constexpr std::array<std::uint8_t, 64> kMomentOrder = moment_order();
 
-inline int moment_index(int i, int n) {
-  if (i >= n / kMomentVector * kMomentVector) return i;
-  const int within = i % kMomentVector;
-  return i - within + within / 8 % 2 * 32 + within % 2 * 16 + within / 16 * 4 + within % 8 / 2;
+HWY_INLINE __m512i load_moments(const std::uint8_t* codes) {
+  return _mm512_permutexvar_epi8(_mm512_load_si512(kMomentOrder.data()), _mm512_loadu_si512(codes));
 }
 
-// Four vectors from the bytes of bf16 numbers.
-HWY_INLINE void store_halves(__m512i high, __m512i low, float* to) {
+// Four vectors from the bytes of bf16 numbers, times `scale`.
+template <typename Scale>
+HWY_INLINE void store_halves(__m512i high, __m512i low, const Scale& scale, float* to) {
   const Floats d;
   const hn::Repartition<std::uint32_t, Floats> du;
   for (const __m512i pairs : {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)}) {
     const hn::Vec<decltype(du)> bits{pairs};
-    store(hn::BitCast(d, hn::ShiftLeft<16>(bits)), to);
-    store(hn::BitCast(d, hn::And(bits, hn::Set(du, 0xffff0000u))), to + kLanes);
+    store(scale(hn::BitCast(d, hn::ShiftLeft<16>(bits))), to);
+    store(scale(hn::BitCast(d, hn::And(bits, hn::Set(du, 0xffff0000u)))), to + kLanes);
     to += 2 * kLanes;
   }
 }
@@ -82,32 +88,32 @@ HWY_INLINE __m512i look_up(const std::array<std::uint8_t, 128>& table, __m512i c
   return _mm512_permutex2var_epi8(_mm512_load_si512(table.data()), codes,
                                   _mm512_load_si512(table.data() + 64));
 }
-#else
-inline constexpr int kMomentVector = 1 << 30;  // none
-
-inline int moment_index(int i, int) { return i; }
 #endif
 
+// Decodes kCount codes of means, to 2^-8 times their value, and as many of deviations, to `scale`
+// times the square of that.
 template <int kCount>
 HWY_INLINE void decode_moments(const std::uint8_t* means, const std::uint8_t* deviations,
-                               float* decoded_means, float* squares) {
+                               FloatVec scale, float* decoded_means, float* squares) {
   int c = 0;
 #if HWY_TARGET == HWY_AVX3_DL
-  for (; c + kMomentVector <= kCount; c += kMomentVector) {
-    const __m512i mean = _mm512_loadu_si512(means + c);
+  const auto as_is = [](FloatVec x) HWY_ATTR { return x; };
+  const auto scaled = [&](FloatVec x) HWY_ATTR { return hn::Mul(scale, x); };
+  for (; c + 64 <= kCount; c += 64) {
+    const __m512i mean = load_moments(means + c);
     const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
     const __m512i high = look_up(kMeanBytes.high, mean);
     store_halves(_mm512_or_si512(high, _mm512_and_si512(mean, sign)), look_up(kMeanBytes.low, mean),
-                 decoded_means + c);
-    const __m512i deviation = _mm512_loadu_si512(deviations + c);
+                 as_is, decoded_means + c);
+    const __m512i deviation = load_moments(deviations + c);
     store_halves(look_up(kSquareBytes.high, deviation), look_up(kSquareBytes.low, deviation),
-                 squares + c);
+                 scaled, squares + c);
   }
 #endif
   for (; c < kCount; c += kLanes) {
     const FloatVec deviation = decode_e4m3(deviations + c);
     store(decode_e4m3(means + c), decoded_means + c);
-    store(hn::Mul(deviation, deviation), squares + c);
+    store(hn::Mul(hn::Mul(scale, deviation), deviation), squares + c);
   }
 }
 
