@@ -21,14 +21,15 @@ namespace {
 
 HWY_EXPORT(attend_spans);
 
-constexpr int kRangesPerThread = 8;       // uneven cores even out
-constexpr std::int64_t kLeastRows = 128;  // a range shorter than this is not worth a thread
+constexpr int kRangesPerThread = 8;      // uneven cores even out
+constexpr std::int64_t kFewRows = 384;   // a shorter range pays for its own beginning and end
+constexpr std::int64_t kLeastRows = 64;  // a range shorter than this is not worth a thread
 constexpr std::int64_t kAlignment = 64;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-std::int64_t aligned(std::int64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
+std::int64_t parts(std::int64_t whole, std::int64_t part) { return (whole + part - 1) / part; }
+
+std::int64_t aligned(std::int64_t bytes) { return parts(bytes, kAlignment) * kAlignment; }
 
 std::int64_t partial_bytes(int group, int head_dim) {
   return aligned(std::int64_t{group} * (head_dim + 2) * static_cast<std::int64_t>(sizeof(float)));
@@ -61,9 +62,11 @@ class Plan {
           starts_[list] + list_rows(params.lists, sequence_of(list), head_of(list), params.kv);
     }
     const std::int64_t most = threads == 1 ? 1 : std::int64_t{threads} * kRangesPerThread;
-    const std::int64_t rows = std::max(kLeastRows, (total_rows() + most - 1) / most);
-    range_rows_ = (rows + kTileRows - 1) / kTileRows * kTileRows;
-    ranges_ = static_cast<int>((total_rows() + range_rows_ - 1) / range_rows_);
+    const std::int64_t for_all = std::min<std::int64_t>(threads, parts(total_rows(), kLeastRows));
+    const std::int64_t wanted = std::clamp(parts(total_rows(), kFewRows), for_all, most);
+    range_rows_ =
+        parts(parts(total_rows(), std::max<std::int64_t>(1, wanted)), kStepRows) * kStepRows;
+    ranges_ = static_cast<int>(parts(total_rows(), std::max<std::int64_t>(1, range_rows_)));
     reserved_ = static_cast<int>(most);
   }
 

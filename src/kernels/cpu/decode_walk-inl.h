@@ -89,9 +89,7 @@ class SpanWalk {
                                                  kDim;
     const float scale = params_.scale * std::numbers::log2e_v<float>;
     for (int h = 0; h < heads_; ++h) {
-      for (int c = 0; c < kDim; ++c) {
-        tile.state.queries[h * kDim + paired_index<T>(c, kDim)] = scale * queries[h * kDim + c];
-      }
+      copy_to_pairs<T>(queries + h * kDim, kDim, scale, tile.state.queries + h * kDim);
     }
     const int padded = padded_heads(heads_);
     std::fill_n(tile.state.maximum, padded, kMinusInfinity);
@@ -105,9 +103,7 @@ class SpanWalk {
       partial.maximum[h] = tile.state.maximum[h];
       partial.sum[h] = sum_of_lanes(load(tile.state.sums + h * kLanes));
       if (!mixing_) continue;
-      for (int c = 0; c < kDim; ++c) {
-        partial.mixed[h * kDim + c] = tile.state.mixed[h * kDim + paired_index<T>(c, kDim)];
-      }
+      copy_from_pairs<T>(tile.state.mixed + h * kDim, kDim, partial.mixed + h * kDim);
     }
     feed_.done(tile.piece);
   }

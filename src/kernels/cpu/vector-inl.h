@@ -71,12 +71,33 @@ HWY_INLINE void load_pair(const BFloat16* from, FloatVec& first, FloatVec& secon
   second = hn::BitCast(d, hn::And(bits, hn::Set(du, 0xffff0000u)));
 }
 
-// Where element i of a row lies once the row was read pair by pair; a last odd vector is natural.
+// Copies n floats, times `factor`, into the order that load_pair<T>() reads in, a last odd vector
+// in natural order, and back.
 template <typename T>
-int paired_index(int i, int n) {
-  constexpr int kPair = 2 * kLanes;
-  if (!std::is_same_v<T, BFloat16> || i >= n / kPair * kPair) return i;
-  return i / kPair * kPair + i % 2 * kLanes + i % kPair / 2;
+HWY_INLINE void copy_to_pairs(const float* from, int n, float factor, float* to) {
+  const Floats d;
+  int i = 0;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+      FloatVec even;
+      FloatVec odd;
+      hn::LoadInterleaved2(d, from + i, even, odd);
+      store(hn::Mul(even, fill(factor)), to + i);
+      store(hn::Mul(odd, fill(factor)), to + i + kLanes);
+    }
+  }
+  for (; i < n; i += kLanes) store(hn::Mul(load(from + i), fill(factor)), to + i);
+}
+template <typename T>
+HWY_INLINE void copy_from_pairs(const float* from, int n, float* to) {
+  const Floats d;
+  int i = 0;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+      hn::StoreInterleaved2(load(from + i), load(from + i + kLanes), d, to + i);
+    }
+  }
+  for (; i < n; i += kLanes) store(load(from + i), to + i);
 }
 
 // 2^x to about 1.5e-7 relative for x <= 127; exactly 0 for x <= -127; NaN stays NaN.
