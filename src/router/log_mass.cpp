@@ -124,6 +124,16 @@ double fill_masses(const float* log_masses, int count, float reference, float* m
   return sum.total();
 }
 
+void add_run_sums(const float* masses, int count, int run, float factor, float* sums) {
+  const Floats d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  for (int begin = 0; begin < count; begin += run) {
+    auto sum = hn::Load(d, masses + begin);
+    for (int i = lanes; i < run; i += lanes) sum = hn::Add(sum, hn::Load(d, masses + begin + i));
+    *sums++ += factor * hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+}
+
 // Appends the lanes of `v` that `mask` selects to out; returns how many. May write up to a whole
 // vector. Highway's Compress is an instruction from AVX-512 on; below, g++ copies its table of
 // shuffles at every call, and a plain loop is several times faster.
@@ -243,6 +253,7 @@ namespace sinkrouter {
 
 HWY_EXPORT(max_or_nan);
 HWY_EXPORT(fill_masses);
+HWY_EXPORT(add_run_sums);
 HWY_EXPORT(compact_masses);
 HWY_EXPORT(keep_between);
 HWY_EXPORT(sum_below);
@@ -255,6 +266,10 @@ float max_or_nan(const float* values, int count) {
 
 double fill_masses(const float* log_masses, int count, float reference, float* masses) {
   return HWY_DYNAMIC_DISPATCH(fill_masses)(log_masses, count, reference, masses);
+}
+
+void add_run_sums(const float* masses, int count, int run, float factor, float* sums) {
+  HWY_DYNAMIC_DISPATCH(add_run_sums)(masses, count, run, factor, sums);
 }
 
 Compacted compact_masses(const float* masses, int count, float threshold, float* out) {

@@ -20,6 +20,10 @@ float max_or_nan(const float* values, int count);
 inline constexpr int kMassPadding = 64;
 double fill_masses(const float* log_masses, int count, float reference, float* masses);
 
+// sums[b] += factor * (masses[run * b] + ... + masses[run * b + run - 1]) for as many runs as cover
+// `count` masses, padded as fill_masses leaves them. `run` divides kMassPadding and is at least 16.
+void add_run_sums(const float* masses, int count, int run, float factor, float* sums);
+
 // The functions below read `masses` padded as fill_masses leaves them; thresholds are > 0.
 
 struct Compacted {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -161,6 +162,17 @@ void check_scans() {
         mass += masses[i] < pivots[p] ? masses[i] : 0.0f;
       }
       ASSERT_NEAR(below[p], mass, kMassError * mass);
+    }
+
+    for (const int run : {16, 32, 64}) {
+      const int runs = (count + run - 1) / run;
+      std::vector<float> sums(runs + 1, 1.0f);
+      add_run_sums(masses, count, run, 0.5f, sums.data());
+      for (int r = 0; r < runs; ++r) {
+        const double mass = std::accumulate(masses + r * run, masses + (r + 1) * run, 0.0);
+        ASSERT_NEAR(sums[r], 1 + 0.5 * mass, 1e-5);
+      }
+      ASSERT_EQ(sums[runs], 1.0f);
     }
 
     std::vector<float> large(padded + kMassPadding, -1.0f);

@@ -90,8 +90,8 @@ void RoutedAttention::reserve(const Step& step) {
   if (step.audited()) {
     audit_list_.reserve(step.capacity / step.kv.page_size);
     audit_logits_.reserve(std::int64_t{step.group} * step.capacity);
-    audit_shares_.reserve(step.capacity / kBlockSize);
-    audit_scratch_.reserve(block_shares_scratch(step.capacity));
+    audit_shares_.reserve(std::int64_t{step.group} * (step.capacity / kBlockSize));
+    audit_scratch_.reserve(threads_.size() * block_shares_scratch(step.capacity));
     audit_output_.reserve(std::int64_t{step.group} * step.kv.head_dim);
     for (AlignedArray<float>* array : {&audit_masses_, &audit_errors_}) {
       array->reserve(step.group);

@@ -85,8 +85,8 @@ class RoutedAttention {
   AlignedArray<float> read_lse_;            // [sequences, q_heads], over the lists
   AlignedArray<std::int32_t> audit_list_;   // [pages]: every page
   AlignedArray<float> audit_logits_;        // [group, capacity]
-  AlignedArray<float> audit_shares_;        // [capacity / kBlockSize]
-  AlignedArray<float> audit_scratch_;       // block_shares_scratch(capacity)
+  AlignedArray<float> audit_shares_;        // [group, blocks], the first in the end of all
+  AlignedArray<float> audit_scratch_;       // [workers, block_shares_scratch(capacity)]
   AlignedArray<float> audit_output_;        // [group, head_dim]
   AlignedArray<float> audit_masses_;        // [group]
   AlignedArray<float> audit_errors_;        // [group]

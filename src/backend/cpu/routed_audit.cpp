@@ -64,12 +64,19 @@ void RoutedAttention::audit_group(const Step& step, KvCache& cache, int sequence
   params.logits = audit_logits_.data();
   params.logit_stride = step.capacity;
   row_logits(params, threads_);
-  std::fill_n(audit_shares_.data(), granule_count(length, kBlockSize), 0.0f);
-  for (int member = 0; member < step.group; ++member) {
-    const float lse = add_block_shares(audit_logits_.data() + std::int64_t{member} * step.capacity,
-                                       length, 1.0f / static_cast<float>(step.group),
-                                       audit_scratch_.data(), audit_shares_.data());
+  const int blocks = granule_count(length, kBlockSize);
+  std::fill_n(audit_shares_.data(), std::int64_t{step.group} * blocks, 0.0f);
+  threads_.run(step.group, [&](int member, int worker) {
+    const float lse =
+        add_block_shares(audit_logits_.data() + std::int64_t{member} * step.capacity, length,
+                         1.0f / static_cast<float>(step.group),
+                         audit_scratch_.data() + worker * block_shares_scratch(step.capacity),
+                         audit_shares_.data() + std::int64_t{member} * blocks);
     audit_masses_[member] = std::max(0.0f, 1.0f - std::exp(read_lse_[head + member] - lse));
+  });
+  for (int member = 1; member < step.group; ++member) {
+    const float* more = audit_shares_.data() + std::int64_t{member} * blocks;
+    for (int block = 0; block < blocks; ++block) audit_shares_[block] += more[block];
   }
   const bool compares_output = step.call.audit->draws_output();
   if (compares_output) compare_output(step, params.kv, head);

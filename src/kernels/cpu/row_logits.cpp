@@ -4,6 +4,7 @@
 // After foreach_target.h, which includes this file once per instruction set.
 #include <algorithm>
 
+#include "base/check.h"
 #include "kernels/cpu/dot-inl.h"
 #include "kernels/paging.h"
 #include "kernels/params.h"
@@ -18,13 +19,13 @@ void score_rows_as(const RowLogitsParams& params, int sequence, int kv_head, int
   const int group = params.q_heads / kv.kv_heads;
   const std::int64_t first = std::int64_t{sequence} * params.q_heads + kv_head * group;
   float products[kHeadBlock * kDotRows];
+  SR_ASSERT(begin % kDotRows == 0 &&
+            kv.page_size % kDotRows == 0);  // so that a page holds them all
   for (int token = begin; token < end; token += kDotRows) {
-    const T* rows[kDotRows];
-    for (int r = 0; r < kDotRows; ++r) {
-      rows[r] = static_cast<const T*>(kv.keys) +
-                row_offset(kv, sequence, kv_head, std::min(token + r, end - 1));
-    }
     const int count = std::min(kDotRows, end - token);
+    const T* rows[kDotRows];
+    rows[0] = static_cast<const T*>(kv.keys) + row_offset(kv, sequence, kv_head, token);
+    for (int r = 1; r < kDotRows; ++r) rows[r] = rows[r - 1] + (r < count ? kv.token_stride : 0);
     for (int head = 0; head < group; head += kHeadBlock) {
       const int heads = std::min(kHeadBlock, group - head);
       dot_rows(rows, params.queries + (first + head) * kv.head_dim, kv.head_dim, heads, kv.head_dim,
