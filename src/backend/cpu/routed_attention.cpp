@@ -112,6 +112,7 @@ void RoutedAttention::reserve(const Step& step) {
   left_.reserve(step.heads());
   needed_.reserve(step.heads() * needed_words(step.capacity));
   row_needs_.reserve(step.heads());
+  heads_marked_.reserve(step.groups());
   query_codes_.reserve(step.heads() * step.kv.head_dim);
   query_steps_.reserve(step.heads());
 }

@@ -47,13 +47,14 @@ class RoutedAttention {
   void choose_blocks(const Step& step);
   void compute_row_scores(const Step& step);
   void write_lists(const Step& step);
+  void keep(const Step& step, int group, const Selection& selection);
   void sketch_group_queries(const Step& step, std::int64_t head);
   void fill_sketched_rows(const Step& step, SketchedRowsParams& params);
   Selection select(const Step& step, int sequence, int kv_head, int worker);
   Selection select_granules(const Step& step, int sequence, int kv_head, int worker);
   Selection select_by_bounds(const Step& step, int sequence, int kv_head, int worker);
-  void mark_needed_rows(const Step& step);
-  Selection select_from_blocks(const Step& step, int sequence, int kv_head);
+  void list_needed_rows(const Step& step);
+  void mark_needed_rows(const Step& step, int head, int worker);
   Selection select_by_cosine(const Step& step, int sequence, int kv_head);
   std::byte* scratch_of(const Step& step, int worker);
 
@@ -76,6 +77,7 @@ class RoutedAttention {
   AlignedArray<float> kept_lse_;        // [sequences, q_heads]
   AlignedArray<std::uint64_t> needed_;  // [sequences, q_heads, needed_words(capacity)]
   AlignedArray<RowNeeds> row_needs_;    // [sequences, q_heads]
+  AlignedArray<int> heads_marked_;      // [sequences, kv_heads]
   AlignedArray<float> left_;            // [sequences, q_heads]: log-mass tier 0 left
   AlignedArray<std::int8_t> query_codes_;   // [sequences, q_heads, head_dim]
   AlignedArray<float> query_steps_;         // [sequences, q_heads]

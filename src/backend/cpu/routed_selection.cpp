@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "backend/cpu/routed_attention.h"
@@ -24,7 +26,6 @@ void RoutedAttention::estimate(const Step& step) {
   if (!step.scores_rows()) return;
   choose_blocks(step);
   compute_row_scores(step);
-  mark_needed_rows(step);
 }
 
 void RoutedAttention::compute_kept_lse(const Step& step) {
@@ -128,12 +129,16 @@ void RoutedAttention::compute_row_scores(const Step& step) {
 }
 
 void RoutedAttention::write_lists(const Step& step) {
+  if (step.scores_rows()) return list_needed_rows(step);
   const int kv_heads = step.kv.kv_heads;
   threads_.run(step.sequences * kv_heads, [&](int group, int worker) {
-    const Selection selection = select(step, group / kv_heads, group % kv_heads, worker);
-    step.lists.counts[group] = selection.count;
-    routed_[group] = selection.routed ? 1 : 0;
+    keep(step, group, select(step, group / kv_heads, group % kv_heads, worker));
   });
+}
+
+void RoutedAttention::keep(const Step& step, int group, const Selection& selection) {
+  step.lists.counts[group] = selection.count;
+  routed_[group] = selection.routed ? 1 : 0;
 }
 
 std::byte* RoutedAttention::scratch_of(const Step& step, int worker) {
@@ -156,8 +161,7 @@ Selection RoutedAttention::select(const Step& step, int sequence, int kv_head, i
     case PolicyKind::kMargin:
     case PolicyKind::kRoute:
     case PolicyKind::kOracle:
-      return step.scores_rows() ? select_from_blocks(step, sequence, kv_head)
-                                : select_granules(step, sequence, kv_head, worker);
+      return select_granules(step, sequence, kv_head, worker);
   }
   SR_ASSERT(false);
 }
@@ -195,28 +199,36 @@ Selection RoutedAttention::select_by_bounds(const Step& step, int sequence, int 
                       step.lists.list(sequence, kv_head, step.kv.kv_heads));
 }
 
-// Each q head by itself, so that one with many candidates does not keep the others waiting.
-void RoutedAttention::mark_needed_rows(const Step& step) {
-  const std::int64_t words = needed_words(step.capacity);
+// Each q head by itself, so that one with many candidates does not keep the others waiting; whoever
+// is the last of its group writes the list.
+void RoutedAttention::list_needed_rows(const Step& step) {
+  std::fill_n(heads_marked_.data(), step.groups(), 0);
   threads_.run(static_cast<int>(step.heads()), [&](int head, int worker) {
-    const int sequence = head / step.call.q_heads;
-    const int kv_head = head % step.call.q_heads / step.group;
-    const std::span<const std::int32_t> blocks = step.chosen_blocks(sequence, kv_head);
-    std::uint64_t* needed = needed_.data() + head * words;
-    row_needs_[head] = {Need::kNone, needed};
-    if (blocks.empty()) return;
-    row_needs_[head].need = mark_rows(step.kept(sequence, kv_head, kBlockSize), blocks,
-                                      row_scores_.data() + std::int64_t{head} * step.capacity,
-                                      {.kept = kept_lse_[head], .left = left_[head]},
-                                      step.epsilon(kv_head), scratch_of(step, worker), needed);
+    mark_needed_rows(step, head, worker);
+    const int group = head / step.group;
+    const std::atomic_ref marked(heads_marked_[group]);
+    if (marked.fetch_add(1, std::memory_order_acq_rel) + 1 < step.group) return;
+    const int sequence = group / step.kv.kv_heads;
+    const int kv_head = group % step.kv.kv_heads;
+    keep(step, group,
+         list_rows(step.kept(sequence, kv_head, kBlockSize), step.chosen_blocks(sequence, kv_head),
+                   {row_needs_.data() + step.first_head(sequence, kv_head),
+                    static_cast<std::size_t>(step.group)},
+                   step.lists.list(sequence, kv_head, step.kv.kv_heads)));
   });
 }
 
-Selection RoutedAttention::select_from_blocks(const Step& step, int sequence, int kv_head) {
-  return list_rows(step.kept(sequence, kv_head, kBlockSize), step.chosen_blocks(sequence, kv_head),
-                   {row_needs_.data() + step.first_head(sequence, kv_head),
-                    static_cast<std::size_t>(step.group)},
-                   step.lists.list(sequence, kv_head, step.kv.kv_heads));
+void RoutedAttention::mark_needed_rows(const Step& step, int head, int worker) {
+  const int sequence = head / step.call.q_heads;
+  const int kv_head = head % step.call.q_heads / step.group;
+  const std::span<const std::int32_t> blocks = step.chosen_blocks(sequence, kv_head);
+  std::uint64_t* needed = needed_.data() + head * needed_words(step.capacity);
+  row_needs_[head] = {Need::kNone, needed};
+  if (blocks.empty()) return;
+  row_needs_[head].need = mark_rows(step.kept(sequence, kv_head, kBlockSize), blocks,
+                                    row_scores_.data() + std::int64_t{head} * step.capacity,
+                                    {.kept = kept_lse_[head], .left = left_[head]},
+                                    step.epsilon(kv_head), scratch_of(step, worker), needed);
 }
 
 Selection RoutedAttention::select_by_cosine(const Step& step, int sequence, int kv_head) {
