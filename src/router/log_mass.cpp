@@ -80,8 +80,8 @@ int padded(int count) { return (count + kMassPadding - 1) / kMassPadding * kMass
 
 void pad(float* masses, int count) { std::fill(masses + count, masses + padded(count), 0.0f); }
 
-// e^x for x from -87 to 0, to 1.4e-6 relative: the constant's rounding times 87, and 2e-7 of the
-// polynomial.
+// e^x for x from -87 to 88, infinite at 89, NaN for NaN, to 1.4e-6 relative: the constant's
+// rounding times 87, and 2e-7 of the polynomial.
 HWY_INLINE hn::Vec<Floats> exp_of(hn::Vec<Floats> x) {
   const Floats d;
   const hn::RebindToUnsigned<Floats> du;
@@ -104,8 +104,11 @@ double fill_masses(const float* log_masses, int count, float reference, float* m
   const int lanes = static_cast<int>(hn::Lanes(d));
   const auto origin = hn::Set(d, reference);
   const auto floor = hn::Set(d, -87.0f);
-  const auto mass = [&](auto log_mass)
-                        HWY_ATTR { return exp_of(hn::Max(hn::Sub(log_mass, origin), floor)); };
+  const auto overflow = hn::Set(d, 89.0f);
+  // On x86 the second operand wins when either is NaN.
+  const auto mass = [&](auto log_mass) HWY_ATTR {
+    return exp_of(hn::Min(overflow, hn::Max(floor, hn::Sub(log_mass, origin))));
+  };
   RunningSum sum;
   int i = 0;
   for (; i + lanes <= count; i += lanes) {

@@ -14,8 +14,9 @@ inline constexpr double kMassError = 1e-5;
 // NaN when any value is NaN, -inf of nothing.
 float max_or_nan(const float* values, int count);
 
-// masses[i] = exp(log_masses[i] - reference) for log_masses <= reference, never less than exp(-87)
-// (about 1.6e-38), so that underflow cannot hide mass. Returns their sum. `masses` has room for
+// masses[i] = exp(log_masses[i] - reference), never less than exp(-87) (about 1.6e-38), so that
+// underflow cannot hide mass. Returns their sum, which is infinite or NaN when a log-mass is NaN,
+// +inf or more than 88 above the reference. `masses` has room for
 // count rounded up to a multiple of kMassPadding; the excess is set to 0.
 inline constexpr int kMassPadding = 64;
 double fill_masses(const float* log_masses, int count, float reference, float* masses);

@@ -21,18 +21,26 @@ constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 int padded(int candidates) { return (candidates + kMassPadding - 1) / kMassPadding * kMassPadding; }
 
-// All but what may be left.
+// All but what may be left. The background is a good enough reference for most candidates; the
+// largest of them is looked for only where it is not.
 MassBudget start_budget(const float* log_masses, int count, const Background& background,
                         const MassScratch& scratch) {
-  const float largest = max_or_nan(log_masses, count);
-  if (std::isnan(largest) || std::isnan(background.kept) || std::isnan(background.left)) return {};
-  const float reference = std::max({largest, background.kept, background.left});
-  if (std::isinf(reference)) return {};
+  constexpr double kFarBelowOverflow = 1e30;
+  if (std::isnan(background.kept) || std::isnan(background.left)) return {};
   MassBudget budget;
-  budget.readable = true;
-  budget.reference = reference;
-  budget.mass = fill_masses(log_masses, count, reference, scratch.masses);
-  budget.above_all = 1.001f * std::exp(std::max(largest - reference, -87.0f));
+  budget.reference = std::max(background.kept, background.left);
+  if (!std::isinf(budget.reference)) {
+    budget.mass = fill_masses(log_masses, count, budget.reference, scratch.masses);
+    budget.readable = budget.mass < kFarBelowOverflow;
+  }
+  if (!budget.readable) {
+    const float largest = max_or_nan(log_masses, count);
+    budget.reference = std::max(budget.reference, largest);
+    if (std::isnan(largest) || std::isinf(budget.reference)) return {};
+    budget.readable = true;
+    budget.mass = fill_masses(log_masses, count, budget.reference, scratch.masses);
+  }
+  budget.above_all = static_cast<float>(1.001 * budget.mass);
   return budget;
 }
 
@@ -72,10 +80,12 @@ MassBudget weigh_bounds(const float* lower, const float* upper, int count, float
                         float epsilon, const MassScratch& scratch) {
   MassBudget budget = start_budget(upper, count, {kept, kNothing}, scratch);
   if (!budget.readable) return budget;
-  if (!(max_or_nan(lower, count) <= budget.reference)) return {};
+  const float most = std::max(budget.reference, max_or_nan(upper, count));
+  if (!(max_or_nan(lower, count) <= most)) return {};
   // The floor that keeps underflow from hiding mass must not make any certain.
   constexpr double kFloor = 1.7e-38;
   const double certain = fill_masses(lower, count, budget.reference, scratch.compacted);
+  if (!(certain < std::numeric_limits<double>::infinity())) return {};
   budget.allowed =
       double{epsilon} * kBoundShrink *
       (std::exp(double{kept} - budget.reference) + std::max(0.0, certain - kFloor * count));

@@ -52,10 +52,10 @@ inline Selection kept_rows(const KeptSet& kept, std::int32_t* list) {
 // Calls fn(candidate) for the first candidate, a row, of each block that is pinned.
 template <typename Fn>
 void for_each_pinned_block(const KeptSet& kept, std::span<const std::int32_t> blocks, Fn&& fn) {
-  for (std::size_t j = 0; j < blocks.size(); ++j) {
-    if (std::find(kept.pinned_blocks.begin(), kept.pinned_blocks.end(), blocks[j]) !=
-        kept.pinned_blocks.end()) {
-      fn(static_cast<int>(j) * kBlockSize);
+  for (const std::int32_t pinned : kept.pinned_blocks) {
+    const auto at = std::lower_bound(blocks.begin(), blocks.end(), pinned);
+    if (at != blocks.end() && *at == pinned) {
+      fn(static_cast<int>(at - blocks.begin()) * kBlockSize);
     }
   }
 }
