@@ -142,11 +142,11 @@ void add_run_sums(const float* masses, int count, int run, float factor, float* 
 // shuffles at every call, and a plain loop is several times faster.
 template <typename D, typename V, typename M>
 int append_selected(D d, V v, M mask, hn::TFromD<D>* out) {
-  if (hn::AllFalse(d, mask)) return 0;
   if constexpr (HWY_TARGET <= HWY_AVX3) {
     hn::StoreU(hn::Compress(v, mask), d, out);
     return static_cast<int>(hn::CountTrue(d, mask));
   } else {
+    if (hn::AllFalse(d, mask)) return 0;
     HWY_ALIGN hn::TFromD<D> lanes[hn::MaxLanes(D())];
     std::uint8_t bits[8];
     hn::Store(v, d, lanes);

@@ -24,7 +24,7 @@ namespace sinkrouter::cpu::HWY_NAMESPACE {
 inline constexpr int kHeadBlock = 16;  // q heads whose factors are kept at once
 inline constexpr int kTileHeads = kManyRegisters ? 8 : 4;
 inline constexpr int kTileVectors = 2;
-inline constexpr int kAhead = 4;  // blocks between fetching and using
+inline constexpr int kAhead = 8;  // blocks between fetching and using
 static_assert(kBlockSize % (kTileVectors * kLanes) == 0);
 
 // What turns products into logits, head by head: with p = shift + sum_i x_i c_i and s the row's
