@@ -11,16 +11,18 @@ namespace sinkrouter::cpu::HWY_NAMESPACE {
 struct ScoreRows {
   HWY_INLINE void prefetch(std::int64_t) const {}
   HWY_INLINE void start_heads(std::int64_t first, int) {
-    of_heads = params.scores + first * params.score_stride;
+    stride = params.score_stride;
+    of_heads = params.scores + first * stride;
   }
   HWY_INLINE void start_block(int j, std::int64_t) {
     scores = of_heads + std::int64_t{j} * kBlockSize;
   }
   HWY_INLINE void put(int head, int row, FloatVec logits) const {
-    store(logits, scores + head * params.score_stride + row);
+    store(logits, scores + head * stride + row);
   }
 
   const RowScoresParams& params;
+  std::int64_t stride = 0;  // a copy: what is stored might be thought to change params
   float* of_heads = nullptr;
   float* scores = nullptr;  // of the block in hand
 };
